@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+
+from mtquant.errors import ConfigError
+from mtquant.features.registry import (
+    FEATURES,
+    build_features,
+    groups,
+    make_feature,
+    restore_feature,
+)
+from mtquant.features.technical import Rsi
+
+
+def names(selection):
+    return [name for feature in build_features(selection) for name in feature.names]
+
+
+def test_the_technical_eight_stand_in_their_order():
+    assert names(["technical"]) == [
+        "rsi_14",
+        "macd_hist",
+        "bollinger_position",
+        "atr_14",
+        "ema_gap_20_50",
+        "adx_14",
+        "stoch_k_14",
+        "ibs",
+    ]
+
+
+def test_every_group_can_be_selected_and_names_are_unique():
+    everything = names(list(groups()))
+    assert len(everything) == len(set(everything))
+    assert {f.group for f in build_features(list(groups()))} == set(groups())
+
+
+def test_every_feature_describes_itself():
+    for key in FEATURES:
+        feature = make_feature(key)
+        assert feature.key == key
+        assert feature.lookback >= 1
+        assert all(column.meaning and column.low < column.high for column in feature.columns)
+        assert feature.parameters() == make_feature(key, feature.parameters()).parameters()
+
+
+@pytest.mark.parametrize(
+    ("selection", "expected"),
+    [
+        (["rsi"], ["rsi_14"]),
+        (["rsi_14", "ibs"], ["rsi_14", "ibs"]),
+        (["session_london", "session_asia"], ["session_london", "session_asia"]),
+        (["session_asia", "session_asia"], ["session_asia"]),
+        ([{"rsi": {"period": 7}}, {"rsi": {"period": 21}}], ["rsi_7", "rsi_21"]),
+        (["returns", {"returns": {"horizons": [1, 5]}}], ["ret_1", "ret_5"]),
+        (["returns", "ret_5"], ["ret_1", "ret_5", "ret_20", "ret_60"]),
+        (["ret_5", "returns"], ["ret_1", "ret_5", "ret_20", "ret_60"]),
+        ([{"ibs": None}], ["ibs"]),
+        ([Rsi(period=9), "ibs"], ["rsi_9", "ibs"]),
+    ],
+)
+def test_selections(selection, expected):
+    assert names(selection) == expected
+
+
+def test_parameters_take_the_place_of_a_groups_default():
+    chosen = names(["technical", {"rsi": {"period": 7}}])
+    assert chosen[0] == "rsi_7"
+    assert "rsi_14" not in chosen
+    assert len(chosen) == 8
+
+
+@pytest.mark.parametrize(
+    ("selection", "message"),
+    [
+        (["rsi14"], "unknown feature 'rsi14'; did you mean 'rsi_14'?"),
+        (["tecnical"], "did you mean 'technical'?"),
+        ([{"rsii": {}}], "unknown feature 'rsii'; did you mean 'rsi'?"),
+        ([{"rsi": {"perod": 7}}], "unknown parameter of feature 'rsi' 'perod'; did you mean 'per"),
+        ([{"rsi": {"period": 1}}], "feature 'rsi': parameter 'period' is 1: Input should be gr"),
+        ([{"rsi": 14}], "feature 'rsi' is given 14; an entry is a name"),
+        ([14], "the feature selection holds 14; an entry is a name"),
+        ([{"ema_gap": {"fast": 50, "slow": 20}}], "feature 'ema_gap': fast 50 must be below slow"),
+        ([{"realised_volatility": {"short": 100}}], "short 100 must be below long 100"),
+        ([{"technical": {"period": 7}}], "the group 'technical' takes no parameters; give them"),
+        ([{"macd_hist": {"fast": 3}}, {"macd_hist": {"fast": 4}}], "'macd_hist' is selected twice"),
+        ([{"returns": {"horizons": [5, 5]}}], "column 'ret_5' is selected twice"),
+        ([{"returns": {"horizons": []}}], "parameter 'horizons'"),
+        ([], "no features are selected; choose among returns, technical"),
+    ],
+)
+def test_mistakes_get_one_sentence(selection, message):
+    with pytest.raises(ConfigError) as caught:
+        build_features(selection)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_feature_is_restored_with_the_columns_in_use():
+    feature = restore_feature("session", {}, ["session_overlap"])
+    assert feature.names == ("session_overlap",)
+    with pytest.raises(ConfigError, match="unknown column 'session_tokyo'"):
+        restore_feature("session", {}, ["session_tokyo"])
