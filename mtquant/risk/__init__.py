@@ -1,0 +1,1 @@
+"""How much, whether, and when to stop: the same in training, backtest, paper and live."""

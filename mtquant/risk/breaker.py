@@ -1,0 +1,83 @@
+"""CircuitBreaker: daily loss trips levels that no agent can talk its way out of.
+
+    NORMAL    everything is allowed
+    LEVEL_1   full size shrinks to ``shrink`` of itself
+    LEVEL_2   positions may only be reduced
+    LEVEL_3   everything is closed, and stays closed until a person (or a reset rule) decides
+
+Inside a day on the broker's clock the level only rises; a new day brings LEVEL_1 and LEVEL_2 back
+to NORMAL, LEVEL_3 never.
+"""
+
+from __future__ import annotations
+
+from mtquant.jit import Record, kernel
+
+NORMAL, LEVEL_1, LEVEL_2, LEVEL_3 = range(4)
+LEVEL_NAMES = ("NORMAL", "LEVEL_1", "LEVEL_2", "LEVEL_3")
+
+BREAKER_FIELDS = [
+    ("daily_loss_level_1", "f8"),
+    ("daily_loss_level_2", "f8"),
+    ("daily_loss_level_3", "f8"),
+    ("shrink", "f8"),
+]
+
+
+@kernel
+def trip(rules: Record, level: int, day_start_equity: float, equity: float) -> int:
+    """The level after a bar that closed with ``equity``.
+
+    Args:
+        rules: Record array with :data:`BREAKER_FIELDS`; fractions of equity.
+        level: Level before.
+        day_start_equity: Equity when the broker's day began.
+        equity: Equity marked at the bar's close; NaN trips LEVEL_3.
+
+    Returns:
+        The level, never below ``level``.
+    """
+    if equity != equity or day_start_equity <= 0.0:
+        return LEVEL_3
+    loss = 1.0 - equity / day_start_equity
+    if loss >= rules["daily_loss_level_3"]:
+        return LEVEL_3
+    if loss >= rules["daily_loss_level_2"]:
+        return max(level, LEVEL_2)
+    if loss >= rules["daily_loss_level_1"]:
+        return max(level, LEVEL_1)
+    return level
+
+
+@kernel
+def size_factor(rules: Record, level: int) -> float:
+    """What is left of full size at ``level``: ``shrink`` at LEVEL_1, all of it below.
+
+    It scales the size rather than what is held, so that bar after bar it asks for the same.
+    """
+    return rules["shrink"] if level == LEVEL_1 else 1.0
+
+
+@kernel
+def limit(level: int, held: int, target: int) -> int:
+    """The target that ``level`` still allows.
+
+    Args:
+        level: Current level.
+        held: Signed lot steps held.
+        target: Signed lot steps asked for and already checked.
+
+    Returns:
+        Signed lot steps; at LEVEL_2 never further from zero than ``held``, at LEVEL_3 zero.
+    """
+    if level < LEVEL_2:
+        return target
+    if level >= LEVEL_3 or target * held <= 0:
+        return 0
+    return target if abs(target) <= abs(held) else held
+
+
+@kernel
+def next_day(level: int) -> int:
+    """The level with which a new broker day begins."""
+    return level if level >= LEVEL_3 else NORMAL

@@ -1,0 +1,199 @@
+"""Simulator: lanes of accounts over one tape, the core object under every env and backtest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mtquant.sim.account import ACCOUNT_FEATURES, SYMBOL_FEATURES, Book, Tape, empty_book
+from mtquant.sim.episodes import (
+    observe,
+    open_account,
+    reset_batch,
+    restart_finished,
+    step_batch,
+    step_one,
+)
+
+Observations = npt.NDArray[np.float32]
+
+
+def seed_lanes(book: Book, seed: int) -> None:
+    """Give every lane its own independent splitmix64 state, drawn from one ``seed``."""
+    lanes = len(book.account)
+    book.account["rng"] = np.random.SeedSequence(seed).generate_state(lanes, np.uint64)
+
+
+def account_feature_names(symbols: tuple[str, ...]) -> list[str]:
+    """Names of the account's observation columns, prefixed by symbol where there are several."""
+    names = [
+        name if len(symbols) == 1 else f"{symbol}.{name}"
+        for symbol in symbols
+        for name in SYMBOL_FEATURES
+    ]
+    return names + list(ACCOUNT_FEATURES)
+
+
+@dataclass(frozen=True)
+class EpisodeSummary:
+    """What one episode was worth, from the kernel's running sums.
+
+    Attributes:
+        bars: Steps taken.
+        reward: Sum of rewards.
+        total_return: Fraction of the starting equity.
+        sharpe: Annualised, over all bars, flat ones included; 0 where nothing moved.
+        sortino: As ``sharpe`` with the downside deviation below 0.
+        max_drawdown: Fraction of the peak.
+        trades: Finished round trips.
+        win_rate: Share of round trips that ended above their costs; 0 without trades.
+        average_holding_bars: Bars per round trip.
+        turnover: Notional traded over the starting equity.
+        exposure: Mean gross notional over equity.
+        costs: Spread, slippage, commission and swap paid, account currency.
+    """
+
+    bars: int
+    reward: float
+    total_return: float
+    sharpe: float
+    sortino: float
+    max_drawdown: float
+    trades: int
+    win_rate: float
+    average_holding_bars: float
+    turnover: float
+    exposure: float
+    costs: float
+
+
+def summarise(book: Book, i: int, bars_per_year: float) -> EpisodeSummary:
+    """The summary of lane ``i``'s episode so far."""
+    a = {name: book.account[name][i].item() for name in book.account.dtype.names or ()}
+    bars = max(a["bars"], 1)
+    trades = max(a["trades"], 1)
+    mean = a["return_sum"] / bars
+    variance = max(a["return_square_sum"] / bars - mean * mean, 0.0)
+    downside = sqrt(a["downside_square_sum"] / bars)
+    annual = sqrt(bars_per_year)
+    return EpisodeSummary(
+        bars=a["bars"],
+        reward=a["reward_sum"],
+        total_return=a["equity"] / a["start_equity"] - 1.0,
+        sharpe=annual * mean / sqrt(variance) if variance > 0.0 else 0.0,
+        sortino=annual * mean / downside if downside > 0.0 else 0.0,
+        max_drawdown=a["max_drawdown"],
+        trades=a["trades"],
+        win_rate=a["wins"] / trades,
+        average_holding_bars=a["held_bars"] / trades,
+        turnover=a["traded"] / a["start_equity"],
+        exposure=a["exposure_sum"] / bars,
+        costs=a["spread_cost"] + a["slippage_cost"] + a["commission"] + a["swap"],
+    )
+
+
+@dataclass
+class BatchStep:
+    """Result of one step of all lanes.
+
+    Attributes:
+        observations: float32 ``[N, O]``; of the new episode where a lane was reset. The buffer is
+            reused two steps later.
+        rewards: float32 ``[N]``.
+        statuses: int64 ``[N]``: RUNNING, TERMINATED or TRUNCATED.
+        finished: Lane -> (last observation of the old episode, its summary).
+    """
+
+    observations: Observations
+    rewards: npt.NDArray[np.float32]
+    statuses: npt.NDArray[np.int64]
+    finished: dict[int, tuple[Observations, EpisodeSummary]]
+
+
+class Simulator:
+    """``lanes`` independent accounts over one tape."""
+
+    def __init__(self, tape: Tape, lanes: int = 1, *, bars_per_year: float = 6048.0) -> None:
+        symbols = tape.market.shape[1]
+        self.tape = tape
+        self.lanes = lanes
+        self.bars_per_year = bars_per_year
+        self.book = empty_book(lanes, symbols)
+        width = len(account_feature_names(("",) * symbols))
+        self.width = tape.features.shape[1] + width
+        # Two buffers in turn: SB3 keeps the last observation while the next one is written.
+        self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
+        self._final = np.zeros((lanes, self.width), np.float32)
+        self._rewards = np.zeros(lanes, np.float32)
+        self._statuses = np.zeros(lanes, np.int64)
+
+    def seed(self, seed: int) -> None:
+        """Reseed every lane."""
+        seed_lanes(self.book, seed)
+
+    def reset(self, *, stagger: bool = False) -> Observations:
+        """Start a new episode in every lane; ``stagger`` spreads their ends."""
+        out = self._next_buffer()
+        reset_batch(self.book, self.tape, out, stagger)
+        return out
+
+    def place(self, lane: int, start: int, end: int, equity: float) -> Observations:
+        """Open a flat account with ``equity`` in ``lane`` at the close of bar ``start``."""
+        out = self._buffers[0]
+        open_account(self.book, self.tape, lane, start, end, equity)
+        observe(self.book, self.tape, lane, out)
+        return out[lane]
+
+    def step_lane(
+        self, lane: int, actions: npt.NDArray[np.float32]
+    ) -> tuple[Observations, float, int]:
+        """One bar of one lane, without reset.
+
+        Args:
+            lane: Which.
+            actions: float32 ``[lanes, S]``; only row ``lane`` is read.
+
+        Returns:
+            Observation (a view that the next call overwrites), reward and status.
+        """
+        out = self._buffers[0]
+        reward, status = step_one(self.book, self.tape, lane, actions, out)
+        return out[lane], reward, status
+
+    def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
+        """One bar of every lane; finished lanes start their next episode in the same step."""
+        out = self._next_buffer()
+        finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
+        if step_batch(
+            self.book, self.tape, actions, out, self._final, self._rewards, self._statuses
+        ):
+            for lane in np.flatnonzero(self._statuses):
+                i = int(lane)
+                finished[i] = (self._final[i].copy(), self.summary(i))
+            restart_finished(self.book, self.tape, self._statuses, out)
+        return BatchStep(out, self._rewards.copy(), self._statuses.copy(), finished)
+
+    def summary(self, lane: int = 0) -> EpisodeSummary:
+        """The running episode of one lane."""
+        return summarise(self.book, lane, self.bars_per_year)
+
+    def state(self) -> dict[str, npt.NDArray[Any]]:
+        """Copies of the arrays that a resumed run needs."""
+        return {"account": self.book.account.copy(), "positions": self.book.positions.copy()}
+
+    def restore(self, state: dict[str, npt.NDArray[Any]]) -> Observations:
+        """Go on from :meth:`state`; returns the observations there."""
+        self.book.account[:] = state["account"]
+        self.book.positions[:] = state["positions"]
+        out = self._next_buffer()
+        for lane in range(self.lanes):
+            observe(self.book, self.tape, lane, out)
+        return out
+
+    def _next_buffer(self) -> Observations:
+        self._buffers.reverse()
+        return self._buffers[0]

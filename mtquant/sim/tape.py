@@ -1,0 +1,166 @@
+"""The tape: bars, contracts and rules as the columns that kernels read.
+
+Whatever depends on the bar alone (ticks, ATR, conversion rate, nights of swap, broker day) is
+computed here once and shared by all lanes. Everything in it is causal and, but for the conversion
+rate, whole-number arithmetic: a live window of bars gives the very same values as whole history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from mtquant.errors import ConfigError
+from mtquant.jit import Structured
+from mtquant.market.bars import Bars, Float, Int
+from mtquant.market.clock import Clock
+from mtquant.market.panel import Panel
+from mtquant.market.rollover import swap_nights
+from mtquant.market.symbols import SymbolSpec
+from mtquant.sim.account import BAR, CONTRACT, RULES
+from mtquant.sim.costs import SWAP_MODES
+
+
+def to_ticks(prices: Float, spec: SymbolSpec) -> Int:
+    """Nearest whole number of ticks of each price."""
+    numerator, denominator = spec.tick_fraction
+    return np.rint(prices * denominator / numerator).astype(np.int64)
+
+
+def spread_ticks(bars: Bars, spec: SymbolSpec) -> Int:
+    """Spread of each bar in ticks; where none was recorded (0), the symbol's typical one."""
+    points = np.where(bars.spread > 0.0, bars.spread, spec.typical_spread_points)
+    return np.maximum(np.rint(points * spec.point / spec.tick_size), 1.0).astype(np.int64)
+
+
+def average_true_range(bars: Bars, spec: SymbolSpec, length: int) -> Float:
+    """Simple mean of the last ``length`` true ranges in price units, 0 before there are enough.
+
+    A mean of whole ticks, not Wilder's recursion: sizing then depends on exactly ``length + 1``
+    bars and is the same, bit for bit, from a live window and from whole history.
+    """
+    high, low = to_ticks(bars.high, spec), to_ticks(bars.low, spec)
+    close = to_ticks(bars.close, spec)
+    before = np.concatenate([close[:1], close[:-1]])
+    ranges = np.maximum(high, before) - np.minimum(low, before)
+    total = np.concatenate([[0], np.cumsum(ranges)])
+    atr = np.zeros(len(bars))
+    numerator, denominator = spec.tick_fraction
+    if len(bars) > length:
+        sums = total[length + 1 :] - total[1:-length]
+        atr[length:] = sums * numerator / (denominator * length)
+    return atr
+
+
+def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -> Float:
+    """Account currency per unit of each symbol's quote currency, ``[T, S]``.
+
+    Raises:
+        ConfigError: A quote currency that no symbol of the panel converts.
+    """
+    closes = panel.place([bars.close[:, None] for bars in panel.bars])[:, :, 0]
+    rates = np.ones((len(panel), len(specs)))
+    for s, spec in enumerate(specs):
+        if spec.quote == currency:
+            continue
+        for o, other in enumerate(specs):
+            if (other.base, other.quote) == (spec.quote, currency):
+                rates[:, s] = closes[:, o]
+                break
+            if (other.base, other.quote) == (currency, spec.quote):
+                rates[:, s] = 1.0 / closes[:, o]
+                break
+        else:
+            raise ConfigError(
+                f"{spec.name} is quoted in {spec.quote} and the account is in {currency}: add "
+                f"{spec.quote}{currency} or {currency}{spec.quote} to the env's symbols, or "
+                f"set account.currency to {spec.quote}"
+            )
+    return rates
+
+
+def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int) -> Structured:
+    """``BAR[T]`` of one symbol on its own bars, conversion rate left at 0."""
+    rows = np.zeros(len(bars), BAR)
+    for name in ("open", "high", "low", "close"):
+        rows[name] = to_ticks(getattr(bars, name), spec)
+    rows["spread"] = spread_ticks(bars, spec)
+    rows["atr"] = average_true_range(bars, spec, atr_bars)
+    following = np.append(bars.time[1:], bars.time[-1:] + bars.timeframe.nanoseconds)
+    rows["nights"] = swap_nights(bars.time, following, spec)
+    rows["tradable"] = 1
+    return rows
+
+
+def market_columns(
+    panel: Panel, specs: Sequence[SymbolSpec], currency: str, atr_bars: int
+) -> Structured:
+    """``BAR[T, S]``: where a symbol has no bar its last close stands and nothing can be traded."""
+    market = np.zeros((len(panel), len(specs)), BAR)
+    for s, (bars, spec) in enumerate(zip(panel.bars, specs, strict=True)):
+        own = own_columns(bars, spec, atr_bars)
+        market[:, s] = own[np.maximum(panel.row[:, s], 0)]
+        absent = ~panel.tradable[:, s]
+        for name in ("open", "high", "low"):
+            market[name][absent, s] = market["close"][absent, s]
+        market["nights"][absent, s] = 0
+        market["tradable"][absent, s] = 0
+    market["rate"] = conversion_rates(panel, specs, currency)
+    return market
+
+
+def broker_days(panel: Panel, spec: SymbolSpec) -> Int:
+    """Broker day of each bar's open, int64 ``[T]``; the first symbol's clock is the account's."""
+    return Clock.parse(spec.clock).day_number(panel.time)
+
+
+def contract_rows(
+    specs: Sequence[SymbolSpec],
+    leverage: float,
+    slippage_points: float,
+    commission_per_lot: float | None = None,
+) -> Structured:
+    """``CONTRACT[S]`` of the specs.
+
+    Args:
+        specs: One per symbol.
+        leverage: Of the account.
+        slippage_points: Against every market order, both ways.
+        commission_per_lot: Account currency per lot and side; None takes each symbol's own.
+    """
+    rows = np.zeros(len(specs), CONTRACT)
+    for row, spec in zip(rows, specs, strict=True):
+        row["tick_n"], row["tick_d"] = spec.tick_fraction
+        row["step_units"] = spec.contract_size * spec.lot_step
+        row["min_steps"] = round(spec.lot_min / spec.lot_step)
+        row["max_steps"] = round(spec.lot_max / spec.lot_step)
+        row["slippage_ticks"] = round(slippage_points * spec.point / spec.tick_size)
+        charged = spec.commission_per_lot if commission_per_lot is None else commission_per_lot
+        row["commission"] = charged * spec.lot_step
+        row["margin_share"] = spec.margin_rate / (1.0 if spec.margin_mode == "cfd" else leverage)
+        row["swap_mode"] = SWAP_MODES[spec.swap_mode]
+        unit = {
+            "none": 0.0,
+            "points": spec.point * spec.contract_size * spec.lot_step,
+            "percent": 1.0 / 100.0 / 360.0,
+            "money": spec.lot_step,
+        }[spec.swap_mode]
+        row["swap_long"], row["swap_short"] = spec.swap_long * unit, spec.swap_short * unit
+    return rows
+
+
+def rules_row(numbers: Mapping[str, float]) -> Structured:
+    """``RULES[1]`` of a complete mapping.
+
+    Raises:
+        ConfigError: A rule is missing or is not one.
+    """
+    assert RULES.names is not None
+    wrong = set(RULES.names) ^ set(numbers)
+    if wrong:
+        raise ConfigError(f"rules must be exactly those of the kernel; check {sorted(wrong)}")
+    row = np.zeros(1, RULES)
+    for name, value in numbers.items():
+        row[name] = value
+    return row
