@@ -1,0 +1,1 @@
+"""Agents: an observation in, a target exposure out."""

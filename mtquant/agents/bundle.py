@@ -1,0 +1,311 @@
+"""The bundle: everything that has to travel with a trained policy, and nothing that can run code.
+
+    manifest.json   what it is: env, agent, features with scaler, symbols, data, hashes
+    policy.onnx     the actor
+    report.json     the test split, with report.html beside it
+    run.json        host, timings, command: whatever may differ between two equal runs
+
+``bundle_hash`` covers the policy and the manifest (but for its name and when it was made), so two
+equal trainings give one hash. A bundle is written beside its place and renamed: it is whole or
+absent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from mtquant.agents.base import Agent
+from mtquant.agents.policy import OnnxPolicy
+from mtquant.config.schema import AgentConfig, EnvConfig, Frozen, Name, canonical_json
+from mtquant.errors import BundleError, ConfigError, DataError, unknown
+from mtquant.features.pipeline import FittedPipeline, code_digest
+from mtquant.market.symbols import SymbolSpec
+
+SCHEMA_VERSION = 1
+MANIFEST, POLICY = "manifest.json", "policy.onnx"
+CHECKPOINTS = Path("models/checkpoints")
+LARGEST_MANIFEST = 16 * 2**20
+LARGEST_POLICY = 256 * 2**20
+
+
+class DataRecord(Frozen):
+    """Which bars the policy learned from, was selected on and was tested on.
+
+    Attributes:
+        source: Key in the store, file name, or the simulated market's law.
+        simulated_seed: Seed of the simulated market; None for recorded prices.
+        generator: Parameters of the simulated market; empty for recorded prices.
+        fingerprints: Of each symbol's bars, in order.
+        splits: Split name to the opens of its first and last bar, ns UTC.
+    """
+
+    source: str
+    simulated_seed: int | None = None
+    generator: dict[str, Any] = Field(default_factory=dict)
+    fingerprints: tuple[str, ...]
+    splits: dict[str, tuple[int, int]]
+
+
+class Manifest(Frozen):
+    """``manifest.json``.
+
+    Attributes:
+        schema_version: Of this format.
+        name: The bundle's name; not part of the hash.
+        created: ISO 8601, UTC; not part of the hash.
+        env: Resolved environment.
+        agent_name: Name of the agent's configuration.
+        agent: Resolved agent.
+        config_id: Hash of env and agent.
+        seed: Of the training.
+        timesteps: Frames that were trained.
+        selection: What validation decided, one sentence.
+        learned: False where no checkpoint beat flat and the policy therefore never trades.
+        reward_scale: Reference volatility times reference leverage.
+        inputs: Feature names in order.
+        window: Bars seen at once.
+        pipeline: Features with parameters and scaler.
+        feature_code: Digest of the code that computes features.
+        symbols: Contract data.
+        data: Where the bars came from.
+        metrics: Test metrics of agent, flat and buy-and-hold.
+        versions: Libraries that made it.
+        files: sha256 of each other file.
+        bundle_hash: See the module's first lines.
+    """
+
+    schema_version: Literal[1]
+    name: Name
+    created: str
+    env: EnvConfig
+    agent_name: str
+    agent: AgentConfig
+    config_id: str
+    seed: int
+    timesteps: int
+    selection: str
+    learned: bool
+    reward_scale: Annotated[float, Field(gt=0)]
+    inputs: tuple[str, ...]
+    window: Annotated[int, Field(ge=1)] = 1
+    pipeline: dict[str, Any]
+    feature_code: str
+    symbols: tuple[SymbolSpec, ...]
+    data: DataRecord
+    metrics: dict[str, Any]
+    versions: dict[str, str]
+    files: dict[str, str]
+    bundle_hash: str = ""
+
+    def expected_hash(self) -> str:
+        """The bundle hash of this content."""
+        content = self.model_dump(mode="json", exclude={"name", "created", "bundle_hash"})
+        content["files"] = {POLICY: content["files"].get(POLICY)}
+        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A verified bundle on disk.
+
+    Attributes:
+        path: Its folder.
+        manifest: What it says of itself.
+    """
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def name(self) -> str:
+        """The bundle's name."""
+        return self.manifest.name
+
+    @property
+    def env(self) -> EnvConfig:
+        """The environment it was trained for."""
+        return self.manifest.env
+
+    @property
+    def specs(self) -> tuple[SymbolSpec, ...]:
+        """Contract data it was trained with."""
+        return self.manifest.symbols
+
+    @cached_property
+    def pipeline(self) -> FittedPipeline:
+        """Features and scaler, as fitted on the training split."""
+        try:
+            return FittedPipeline.from_dict(self.manifest.pipeline)
+        except (ConfigError, DataError) as error:
+            raise BundleError(f"{self.path}: field 'pipeline': {error}") from None
+
+    @cached_property
+    def agent(self) -> Agent:
+        """The policy."""
+        m = self.manifest
+        return OnnxPolicy.read(
+            self.path / POLICY, name=m.agent_name, inputs=m.inputs, window=m.window
+        )
+
+
+def file_hash(path: Path) -> str:
+    """sha256 of a file, hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_bundle(
+    root: Path,
+    manifest: Mapping[str, Any],
+    write_files: Callable[[Path], None],
+    run: Mapping[str, Any],
+) -> Bundle:
+    """Write a bundle beside its place and rename it there.
+
+    Args:
+        root: Folder of bundles.
+        manifest: Fields of :class:`Manifest` but for ``files`` and ``bundle_hash``.
+        write_files: Writes ``policy.onnx``, ``report.json`` and ``report.html`` into a folder.
+        run: Content of ``run.json``.
+
+    Raises:
+        BundleError: The name is taken.
+    """
+    place = root / str(manifest["name"])
+    if place.exists():
+        raise BundleError(f"'{place}' exists already; choose another --name or remove it")
+    root.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
+    try:
+        write_files(folder)
+        files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
+        sealed = Manifest.model_validate({**manifest, "files": files})
+        sealed = sealed.model_copy(update={"bundle_hash": sealed.expected_hash()})
+        (folder / "run.json").write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
+        text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True)
+        (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        folder.chmod(0o755)
+        os.replace(folder, place)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return load_bundle(place)
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Read and verify a bundle; runs nothing from it.
+
+    Args:
+        path: Its folder.
+
+    Raises:
+        BundleError: Missing, of another schema, made by other feature code, or altered; names the
+            field or file.
+    """
+    folder = Path(path)
+    manifest_path = folder / MANIFEST
+    if not manifest_path.is_file():
+        raise BundleError(f"'{folder}' is no bundle: it has no {MANIFEST}")
+    manifest = _read_manifest(manifest_path)
+    if manifest.bundle_hash != manifest.expected_hash():
+        raise BundleError(
+            f"{manifest_path}: field 'bundle_hash' does not fit the content; it was "
+            "changed after training, train again or restore it"
+        )
+    if manifest.feature_code != code_digest():
+        raise BundleError(
+            f"{manifest_path}: field 'feature_code': the bundle's features were computed by other "
+            "code than this installation's; train again, or install the version that made it"
+        )
+    for name, digest in manifest.files.items():
+        _verify_file(folder, name, digest)
+    if POLICY not in manifest.files:
+        raise BundleError(f"{manifest_path}: field 'files' does not list {POLICY}")
+    return Bundle(folder, manifest)
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if path.stat().st_size > LARGEST_MANIFEST:
+        raise BundleError(f"'{path}' is larger than a manifest can be")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        raise BundleError(f"'{path}' is no JSON; restore it or train again") from None
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f"{path}: field 'schema_version' is {version!r}, this mtquant reads {SCHEMA_VERSION}; "
+            "train again or install the version that wrote it"
+        )
+    try:
+        return Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: field '{field}': {first['msg']}") from None
+
+
+def _verify_file(folder: Path, name: str, digest: str) -> None:
+    path = folder / name
+    if Path(name).name != name or path.is_symlink() or not path.is_file():
+        raise BundleError(f"'{folder}': the manifest's file '{name}' is missing or no plain file")
+    if path.stat().st_size > LARGEST_POLICY:
+        raise BundleError(f"'{path}' is larger than a bundle's file can be")
+    if file_hash(path) != digest:
+        raise BundleError(f"'{path}' was changed after training; train again or restore it")
+
+
+def bundle_names(root: Path) -> list[str]:
+    """Names of the folders under ``root`` that hold a manifest."""
+    if not root.is_dir():
+        return []
+    return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
+
+
+def find_bundle(name: str, root: Path) -> Bundle:
+    """A bundle by name under ``root``, or by the path of its folder.
+
+    Raises:
+        BundleError: There is none; names the nearest.
+    """
+    if (Path(name) / MANIFEST).is_file():
+        return load_bundle(name)
+    if name not in bundle_names(root):
+        raise BundleError(unknown("bundle", name, bundle_names(root), cure=f"(looked in {root})"))
+    return load_bundle(root / name)
+
+
+def newest_bundle(root: Path) -> Bundle:
+    """The valid bundle under ``root`` that was created last.
+
+    Raises:
+        BundleError: There is none.
+    """
+    valid = []
+    for name in bundle_names(root):
+        try:
+            valid.append(load_bundle(root / name))
+        except BundleError:
+            continue
+    if not valid:
+        raise BundleError(f"no valid bundle in '{root}'; run `python -m mtquant.train` first")
+    return max(valid, key=lambda bundle: (bundle.manifest.created, bundle.name))
+
+
+def free_name(root: Path, wanted: str) -> str:
+    """``wanted``, or ``wanted-2``, ``wanted-3`` ... where that is taken."""
+    name, number = wanted, 1
+    while (root / name).exists():
+        number += 1
+        name = f"{wanted}-{number}"
+    return name

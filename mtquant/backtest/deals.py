@@ -1,0 +1,108 @@
+"""From deals to trades: a position from its opening until it was flat again or turned over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mtquant.backtest.ledger import Trade
+from mtquant.market.panel import Panel
+from mtquant.market.symbols import SymbolSpec
+from mtquant.risk.checks import BREAKER, STOP_OUT
+from mtquant.sim.account import Tape
+
+EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker"}
+
+
+@dataclass(frozen=True)
+class Deal:
+    """One fill, as the kernel recorded it.
+
+    Attributes:
+        bar: Row of the bar in whose open (or stop-out) it was executed.
+        symbol: Index of the symbol.
+        steps: Signed lot steps, bought or sold.
+        closing: Whether it reduced a position.
+        reason: Code of :mod:`mtquant.risk.checks`.
+        price: Fill price.
+        profit: Realised by a reduction, account currency, before costs.
+        commission: Charged, not negative.
+        swap: Booked with a reduction; a charge is negative.
+    """
+
+    bar: int
+    symbol: int
+    steps: int
+    closing: bool
+    reason: int
+    price: float
+    profit: float
+    commission: float
+    swap: float
+
+    @classmethod
+    def of(cls, record: Any) -> Deal:
+        """From a row of the kernel's deals."""
+        values = {name: record[name].item() for name in record.dtype.names}
+        return cls(**{**values, "closing": bool(values["closing"])})
+
+
+@dataclass
+class _Open:
+    """A position while its deals are read."""
+
+    opened: int
+    steps: int = 0
+    largest: int = 0
+    entry: list[tuple[int, float]] = field(default_factory=list)
+    exit: list[tuple[int, float]] = field(default_factory=list)
+    profit: float = 0.0
+    costs: float = 0.0
+
+
+def trades_of(
+    deals: Iterable[Deal], panel: Panel, specs: Sequence[SymbolSpec], tape: Tape
+) -> tuple[Trade, ...]:
+    """Closed positions by exit time; one that is still open at the end is no trade yet."""
+    trades: list[Trade] = []
+    positions: dict[int, _Open] = {}
+    for deal in deals:
+        position = positions.setdefault(deal.symbol, _Open(deal.bar))
+        position.steps += deal.steps
+        position.largest = max(position.largest, abs(position.steps))
+        side = position.exit if deal.closing else position.entry
+        side.append((abs(deal.steps), deal.price))
+        position.profit += deal.profit + deal.swap - deal.commission
+        position.costs += deal.commission - deal.swap + _execution_cost(deal, tape)
+        if position.steps == 0:
+            trades.append(_trade(positions.pop(deal.symbol), deal, panel, specs[deal.symbol]))
+    return tuple(trades)
+
+
+def _execution_cost(deal: Deal, tape: Tape) -> float:
+    """Spread (of buys) and slippage of one fill, account currency."""
+    bar, contract = tape.market[deal.bar, deal.symbol], tape.contracts[deal.symbol]
+    ticks = contract["slippage_ticks"] + (bar["spread"] if deal.steps > 0 else 0)
+    tick = contract["tick_n"] / contract["tick_d"] * contract["step_units"] * bar["rate"]
+    return float(abs(deal.steps) * ticks * tick)
+
+
+def _trade(position: _Open, last: Deal, panel: Panel, spec: SymbolSpec) -> Trade:
+    return Trade(
+        symbol=spec.name,
+        side="short" if last.steps > 0 else "long",
+        entry_time_ns=int(panel.time[position.opened]),
+        exit_time_ns=int(panel.time[last.bar]),
+        bars_held=last.bar - position.opened,
+        volume_lots=position.largest * spec.lot_step,
+        entry_price=_mean_price(position.entry),
+        exit_price=_mean_price(position.exit),
+        profit=position.profit,
+        costs=position.costs,
+        exit_reason=EXIT_REASONS.get(last.reason, "signal"),
+    )
+
+
+def _mean_price(fills: Sequence[tuple[int, float]]) -> float:
+    return sum(steps * price for steps, price in fills) / sum(steps for steps, _ in fills)

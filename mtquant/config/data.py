@@ -1,0 +1,164 @@
+"""Where an environment's bars come from: the store, a file, or the simulated market.
+
+A result on simulated bars says nothing about the symbol whose contract they borrow, so the origin
+travels with the bars into console, report and manifest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mtquant.config.load import load_symbols
+from mtquant.config.schema import EnvConfig
+from mtquant.errors import ConfigError, DataError
+from mtquant.market.bars import Bars
+from mtquant.market.clock import Clock
+from mtquant.market.importing import load_file
+from mtquant.market.panel import Panel
+from mtquant.market.simulated import SimulatedMarket
+from mtquant.market.store import Store
+from mtquant.market.symbols import SymbolSpec
+from mtquant.market.timeframe import Timeframe
+
+DATA_DIR = Path("data")
+SIMULATED_BARS = 100_000
+SIMULATED_SEED = 7
+SIMULATED_DRIFT = 0.08  # of a bar's volatility: weak, yet enough to be found
+
+
+@dataclass(frozen=True, eq=False)
+class MarketData:
+    """Bars with their contracts and their origin.
+
+    Attributes:
+        panel: The bars.
+        specs: One per symbol, in the panel's order.
+        source: Key in the store, ``given bars``, or the simulated market's law.
+        simulated_seed: Seed of the simulated market; None for given prices.
+        generator: One record per symbol from which the simulated market can be made again.
+    """
+
+    panel: Panel
+    specs: tuple[SymbolSpec, ...]
+    source: str
+    simulated_seed: int | None = None
+    generator: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """Of each symbol's bars."""
+        return tuple(bars.fingerprint() for bars in self.panel.bars)
+
+    @property
+    def description(self) -> str:
+        """Origin and span, one line for the console."""
+        bars = self.panel.bars[0]
+        span = f"{len(self.panel):,} bars, {bars.when(0)} to {bars.when(-1)}"
+        return f"{self.source}: {span}"
+
+
+def specs_of(env: EnvConfig) -> tuple[SymbolSpec, ...]:
+    """Contracts of an env's symbols from ``configs/symbols.yaml``."""
+    table = load_symbols()
+    return tuple(table[name] for name in env.symbols)
+
+
+def stored_market(env: EnvConfig, data_dir: Path = DATA_DIR) -> MarketData | None:
+    """The env's bars in the store, or None where a symbol has none."""
+    store, timeframe = Store(data_dir), Timeframe.parse(env.timeframe)
+    if not all((name, timeframe) in store.list() for name in env.symbols):
+        return None
+    bars = [store.get(name, timeframe) for name in env.symbols]
+    source = ", ".join(store.path(name, timeframe).stem for name in env.symbols)
+    return MarketData(Panel(bars), specs_of(env), source)
+
+
+def simulated_market(
+    env: EnvConfig, n_bars: int = SIMULATED_BARS, seed: int = SIMULATED_SEED
+) -> MarketData:
+    """The built-in market under the env's contracts; symbols are independent of each other."""
+    specs = specs_of(env)
+    laws = [
+        SimulatedMarket(spec.name, env.timeframe, n_bars, seed + s, drift=SIMULATED_DRIFT)
+        for s, spec in enumerate(specs)
+    ]
+    panel = Panel([law.bars(spec) for law, spec in zip(laws, specs, strict=True)])
+    record = {law.symbol: law.to_dict() for law in laws}
+    return MarketData(panel, specs, f"simulated market {laws[0].law}", seed, record)
+
+
+def regenerate(generator: Mapping[str, Mapping[str, Any]], specs: Sequence[SymbolSpec]) -> Panel:
+    """The simulated bars of a manifest's record.
+
+    Raises:
+        DataError: The record is of another law or lacks a symbol.
+    """
+    try:
+        return Panel([SimulatedMarket(**generator[spec.name]).bars(spec) for spec in specs])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise DataError(f"the simulated market cannot be made again: {error}") from None
+
+
+def given_market(env: EnvConfig, data: Bars | Panel | Sequence[Bars]) -> MarketData:
+    """Bars handed over by the caller, put into the env's order.
+
+    Raises:
+        DataError: Another timeframe, or a symbol is missing.
+    """
+    if isinstance(data, Bars):
+        data = [data]
+    listed = {bars.symbol: bars for bars in (data.bars if isinstance(data, Panel) else data)}
+    missing = [name for name in env.symbols if name not in listed]
+    if missing:
+        raise DataError(
+            f"env {env.name} trades {', '.join(env.symbols)}; bars of {', '.join(missing)} are "
+            f"missing (given: {', '.join(sorted(listed))})"
+        )
+    panel = Panel([listed[name] for name in env.symbols])
+    if panel.timeframe.name != env.timeframe:
+        raise DataError(
+            f"env {env.name} trades {env.timeframe} bars, given are {panel.timeframe.name}; "
+            f"resample them or override timeframe='{panel.timeframe.name}'"
+        )
+    return MarketData(panel, specs_of(env), "given bars")
+
+
+def resolve_market(
+    env: EnvConfig,
+    data: Bars | Panel | Sequence[Bars] | None = None,
+    data_dir: Path = DATA_DIR,
+) -> MarketData:
+    """Given bars, else what the store holds, else the simulated market."""
+    if data is not None:
+        return given_market(env, data)
+    return stored_market(env, data_dir) or simulated_market(env)
+
+
+def read_bars(
+    path: str | Path,
+    symbol: str,
+    timeframe: str | None = None,
+    clock: str | None = None,
+) -> Bars:
+    """Checked bars of a file, without storing them.
+
+    Args:
+        path: MetaTrader 4 or 5 export, Dukascopy, Yahoo, CryptoDataDownload, CSV or Parquet.
+        symbol: Standard name, such as ``XAUUSD``.
+        timeframe: Such as ``H1``; told from the times if None.
+        clock: Of the file's times (``utc``, ``ny+7``, ``eet``, ...), where it does not state it.
+
+    Raises:
+        ConfigError: Unknown symbol, timeframe or clock.
+        UnknownClock: The file does not state its clock and none was given.
+        DataError: The file is no market data, or holds what would corrupt training.
+    """
+    return load_file(
+        path,
+        load_symbols()[symbol],
+        timeframe=None if timeframe is None else Timeframe.parse(timeframe),
+        clock=None if clock is None else Clock.parse(clock),
+    )

@@ -1,0 +1,222 @@
+"""What a YAML file may say: frozen models that refuse unknown keys.
+
+    EnvConfig     one trading environment, ``envs/*.yaml``
+    AgentConfig   one agent, ``configs/agents/*.yaml``
+
+Defaults stand here and nowhere else. ``config_id`` hashes the resolved values, so two files that
+mean the same have the same id.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from mtquant.market.timeframe import Timeframe
+from mtquant.risk.sizing import SIZING_METHODS
+
+Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+FeatureChoice = str | dict[str, dict[str, Any]]
+
+
+class Frozen(BaseModel):
+    """A model that cannot change and refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class AccountConfig(Frozen):
+    """The account: ``capital`` in ``currency``, ``leverage`` and the stop-out margin level."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    capital: Positive = 10_000.0
+    leverage: Annotated[float, Field(ge=1, le=5000)] = 100.0
+    stop_out_level: Fraction = 0.5
+    money_digits: Annotated[int, Field(ge=0, le=8)] = 2
+
+
+class SizingConfig(Frozen):
+    """How |action| = 1 becomes lots; see :mod:`mtquant.risk.sizing`."""
+
+    method: Literal["volatility", "fixed_fractional"] = "volatility"
+    risk_fraction: Fraction = 0.02
+    atr_bars: Annotated[int, Field(ge=1, le=1000)] = 14
+    atr_multiple: Positive = 2.0
+    notional_fraction: Positive = 1.0
+    rebalance_band: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
+class CostsConfig(Frozen):
+    """Costs beside the bars' own spread; None takes the symbol's commission."""
+
+    slippage_points: NotNegative = 1.0
+    commission_per_lot: NotNegative | None = None
+
+
+class LimitsConfig(Frozen):
+    """Pre-trade limits; ``max_exposure`` is gross notional over equity."""
+
+    max_exposure: Positive = 5.0
+
+
+class BreakerConfig(Frozen):
+    """Daily losses, as fractions of the day's starting equity, that trip the three levels."""
+
+    daily_loss: tuple[Fraction, Fraction, Fraction] = (0.05, 0.10, 0.15)
+    shrink: Fraction = 0.75
+
+    @field_validator("daily_loss")
+    @classmethod
+    def _rising(cls, levels: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not levels[0] < levels[1] < levels[2]:
+            raise ValueError(f"daily_loss must rise from level to level, got {list(levels)}")
+        return levels
+
+
+class RewardConfig(Frozen):
+    """The reward; ``downside_penalty`` is lambda in :mod:`mtquant.sim.reward`."""
+
+    kind: Literal["sortino"] = "sortino"
+    downside_penalty: NotNegative = 0.05
+
+
+class EpisodeConfig(Frozen):
+    """Training episodes: ``bars`` each (0: the whole split), starts randomised or not."""
+
+    bars: Annotated[int, Field(ge=0)] = 2000
+    randomise: bool = True
+
+
+class SplitConfig(Frozen):
+    """Chronological shares of the history and the bars left out between them."""
+
+    validation: Fraction = 0.16
+    test: Fraction = 0.20
+    embargo_bars: Annotated[int, Field(ge=0)] = 24
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> SplitConfig:
+        if self.validation + self.test >= 0.9:
+            raise ValueError(
+                f"validation {self.validation} and test {self.test} leave less than a tenth "
+                "of the history for training"
+            )
+        return self
+
+
+class EnvConfig(Frozen):
+    """One trading environment."""
+
+    name: Name
+    symbols: Annotated[tuple[str, ...], Field(min_length=1)]
+    timeframe: str = "H1"
+    features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)]
+    account: AccountConfig = AccountConfig()
+    sizing: SizingConfig = SizingConfig()
+    costs: CostsConfig = CostsConfig()
+    limits: LimitsConfig = LimitsConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    reward: RewardConfig = RewardConfig()
+    episode: EpisodeConfig = EpisodeConfig()
+    split: SplitConfig = SplitConfig()
+
+    @field_validator("timeframe")
+    @classmethod
+    def _known_timeframe(cls, name: str) -> str:
+        return Timeframe.parse(name).name
+
+    @field_validator("symbols")
+    @classmethod
+    def _distinct(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(symbols)) < len(symbols):
+            raise ValueError(f"a symbol stands twice in {list(symbols)}")
+        return symbols
+
+    @property
+    def config_id(self) -> str:
+        """Hash of the resolved configuration."""
+        return config_id(self)
+
+    def rules(
+        self,
+        *,
+        reward_scale: float,
+        first: int = 0,
+        last: int = 0,
+        training: bool = False,
+    ) -> dict[str, float]:
+        """The kernel's rules.
+
+        Args:
+            reward_scale: Reference volatility times reference leverage.
+            first: First row an episode may start on.
+            last: Last row an episode may reach.
+            training: Whether episodes are cut and starts randomised as ``episode`` says.
+        """
+        level_1, level_2, level_3 = self.breaker.daily_loss
+        return {
+            "sizing_method": SIZING_METHODS[self.sizing.method],
+            "risk_fraction": self.sizing.risk_fraction,
+            "atr_multiple": self.sizing.atr_multiple,
+            "notional_fraction": self.sizing.notional_fraction,
+            "rebalance_band": self.sizing.rebalance_band,
+            "max_exposure": self.limits.max_exposure,
+            "leverage": self.account.leverage,
+            "stop_out_level": self.account.stop_out_level,
+            "daily_loss_level_1": level_1,
+            "daily_loss_level_2": level_2,
+            "daily_loss_level_3": level_3,
+            "shrink": self.breaker.shrink,
+            "capital": self.account.capital,
+            "money_scale": 10.0**self.account.money_digits,
+            "reward_scale": reward_scale,
+            "downside_penalty": self.reward.downside_penalty,
+            "first": first,
+            "last": last,
+            "episode_bars": self.episode.bars if training else 0,
+            "randomise": self.episode.randomise if training else 0,
+        }
+
+
+class LearningConfig(Frozen):
+    """How long an agent learns and how it is judged on the way.
+
+    Attributes:
+        timesteps: Environment frames.
+        n_envs: Lanes of the batched environment.
+        validate_every: Frames between validation passes.
+    """
+
+    timesteps: Annotated[int, Field(ge=1)] = 3_000_000
+    n_envs: Annotated[int, Field(ge=1, le=65536)] = 128
+    validate_every: Annotated[int, Field(ge=1)] = 250_000
+
+
+class AgentConfig(Frozen):
+    """One agent: a registry key and its parameters, checked against the constructor."""
+
+    kind: str
+    params: dict[str, Any] = Field(default_factory=dict)
+    learning: LearningConfig = LearningConfig()
+
+    @property
+    def config_id(self) -> str:
+        """Hash of the resolved configuration."""
+        return config_id(self)
+
+
+def canonical_json(value: Any) -> str:
+    """One spelling for one value: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_id(config: BaseModel) -> str:
+    """First 16 hex digits of the SHA-256 of the resolved configuration."""
+    canonical = canonical_json(config.model_dump(mode="json"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

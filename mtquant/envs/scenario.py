@@ -1,0 +1,186 @@
+"""Scenario: an env's configuration together with its bars, fitted and cut, ready to be simulated.
+
+Everything that training, validation, test, backtest and the Python API share is decided here once:
+which rows belong to which split, which features are scaled by what, and what unit the reward has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from mtquant.agents.base import Agent, Float32, agent_features
+from mtquant.agents.bundle import Bundle
+from mtquant.config.assemble import (
+    Splits,
+    assemble_tape,
+    bars_per_year,
+    closing_prices,
+    leverage_at_full_size,
+    market_of,
+    reward_scale,
+    split_rows,
+    warm_up,
+)
+from mtquant.config.data import MarketData
+from mtquant.config.load import load_env, validate
+from mtquant.config.schema import EnvConfig
+from mtquant.errors import ConfigError, DataError, unknown
+from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
+from mtquant.jit import Structured
+from mtquant.sim.account import Tape
+from mtquant.sim.simulator import Simulator
+
+SplitName = Literal["train", "validation", "test", "all"]
+SPLITS = ("train", "validation", "test", "all")
+
+
+@dataclass(frozen=True, eq=False)
+class Scenario:
+    """Bars under a fitted environment.
+
+    Attributes:
+        env: Configuration.
+        market: Bars, contracts and their origin.
+        pipeline: Features and scaler, fitted on the training split alone.
+        reward_scale: Reference volatility times reference leverage.
+        splits: Rows of each split; None where the bars are not for training.
+    """
+
+    env: EnvConfig
+    market: MarketData
+    pipeline: FittedPipeline
+    reward_scale: float
+    splits: Splits | None
+
+    @classmethod
+    def fit(cls, env: EnvConfig, market: MarketData) -> Scenario:
+        """Cut the history and fit features, scaler and reward unit on its training split.
+
+        Raises:
+            DataError: Too few bars; says how many are needed.
+        """
+        pipeline = FeaturePipeline(env.features, env.symbols)
+        needed = max(pipeline.lookback, env.sizing.atr_bars + 1)
+        splits = split_rows(len(market.panel), needed, env.split)
+        train = market.panel[: splits.train[1] + 1]
+        return cls(env, market, pipeline.fit(train), reward_scale(env, train, market.specs), splits)
+
+    @classmethod
+    def fit_all(cls, env: EnvConfig, market: MarketData) -> Scenario:
+        """One span over all bars, for agents that learn nothing from it."""
+        fitted = FeaturePipeline(env.features, env.symbols).fit(market.panel)
+        return cls(env, market, fitted, reward_scale(env, market.panel, market.specs), None)
+
+    @classmethod
+    def of_bundle(cls, bundle: Bundle, market: MarketData) -> Scenario:
+        """Bars under what a bundle was trained with; nothing is fitted again."""
+        scale = bundle.manifest.reward_scale
+        return cls(bundle.env, market, bundle.pipeline, scale, None)
+
+    @property
+    def first_row(self) -> int:
+        """The first row on which a decision can be made."""
+        ready = self.pipeline.first_valid(self.market.panel)
+        return max(ready, warm_up(self.pipeline, self.env) - 1)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of all feature columns, in order."""
+        return self.pipeline.names
+
+    @property
+    def bars_per_year(self) -> float:
+        """Pace of the data."""
+        return bars_per_year(self.market.panel.time)
+
+    def leverage_at_full_size(self, row: int) -> float:
+        """Largest notional over equity that one symbol has at ``|action| = 1`` on a row."""
+        return max(
+            float(leverage_at_full_size(self.env, closes, self._market["atr"][:, s])[row])
+            for s, closes in enumerate(closing_prices(self._market, self.market.specs).T)
+        )
+
+    def rows(self, split: str) -> tuple[int, int]:
+        """First and last row of a split.
+
+        Raises:
+            ConfigError: No such split.
+        """
+        if split == "all":
+            return self.first_row, len(self.market.panel) - 1
+        if split not in SPLITS or self.splits is None:
+            raise ConfigError(unknown("split", split, SPLITS))
+        rows: tuple[int, int] = getattr(self.splits, split)
+        return rows
+
+    @cached_property
+    def _market(self) -> Structured:
+        return market_of(self.env, self.market.panel, self.market.specs)
+
+    @cached_property
+    def _scaled(self) -> Float32:
+        return self.pipeline.transform(self.market.panel)
+
+    def features(self, agent: Agent | None = None) -> Float32:
+        """Observation columns of every bar, float32 ``[T, F]``; all of them, scaled, by default."""
+        if agent is None or (agent.scaled and agent.window == 1 and agent.inputs == self.inputs):
+            return self._scaled
+        return agent_features(agent, self.pipeline, self.market.panel)
+
+    def tape(self, features: Float32, rows: tuple[int, int], *, training: bool = False) -> Tape:
+        """A tape on which lanes stay within ``rows``.
+
+        Raises:
+            DataError: The rows hold no bar to trade on.
+        """
+        first, last = max(rows[0], self.first_row), rows[1]
+        if last - first < 1:
+            raise DataError(
+                f"{self.env.name}: the span holds {max(last - first, 0)} bars after the warm-up of "
+                f"{self.first_row} bars; give earlier bars too, or a longer span"
+            )
+        rules = self.env.rules(
+            reward_scale=self.reward_scale, first=first, last=last, training=training
+        )
+        return assemble_tape(
+            self.env, self.market.panel, self.market.specs, features, rules, self._market
+        )
+
+    def simulator(
+        self, split: str = "train", lanes: int = 1, *, training: bool = True
+    ) -> Simulator:
+        """Lanes over one split with all features, scaled."""
+        tape = self.tape(self.features(), self.rows(split), training=training)
+        return Simulator(tape, lanes, bars_per_year=self.bars_per_year)
+
+
+def resolve_env(
+    name_or_config: str | EnvConfig | Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> EnvConfig:
+    """An env by name, YAML path, mapping or config, with overrides merged key by key.
+
+    Raises:
+        ConfigError: Unknown name, key or value.
+    """
+    if isinstance(name_or_config, EnvConfig):
+        env = name_or_config
+    elif isinstance(name_or_config, str):
+        env = load_env(name_or_config)[0]
+    else:
+        env = validate(EnvConfig, {"name": "custom", **name_or_config}, "env configuration")
+    if not overrides:
+        return env
+    merged = _merge(env.model_dump(), overrides)
+    return validate(EnvConfig, merged, f"overrides of env {env.name}")
+
+
+def _merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        nested = isinstance(value, Mapping) and isinstance(old, Mapping)
+        merged[key] = _merge(old, value) if nested and isinstance(old, Mapping) else value
+    return merged
