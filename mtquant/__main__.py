@@ -1,0 +1,5 @@
+"""``python -m mtquant``."""
+
+from mtquant.cli import main
+
+main()

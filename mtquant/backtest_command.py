@@ -1,0 +1,149 @@
+"""``mtquant backtest``: a bundle, or an agent by name, over any bars."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from mtquant.agents.base import Agent
+from mtquant.agents.bundle import CHECKPOINTS, Bundle
+from mtquant.agents.origin import market_of, split_times
+from mtquant.agents.rules import build_rule
+from mtquant.backtest.report import Provenance, Report, console_table, write_report
+from mtquant.backtest.run import named_agent, run_agent, run_baselines
+from mtquant.config.assemble import iso_time
+from mtquant.config.data import DATA_DIR, MarketData, given_market, read_bars, resolve_market
+from mtquant.config.load import load_env
+from mtquant.config.schema import EnvConfig
+from mtquant.envs.scenario import Scenario
+from mtquant.errors import ConfigError, DataError
+
+REPORTS = Path("reports")
+
+
+def backtest(
+    name: Annotated[str, typer.Argument(help="A bundle, or a rule agent such as ema_cross.")],
+    data: Annotated[Path | None, typer.Option(help="A file of bars instead of its own.")] = None,
+    clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
+    env: Annotated[str, typer.Option(help="Env of a rule agent.")] = "xauusd_h1",
+    start: Annotated[str | None, typer.Option(help="First day, such as 2023-01-31, UTC.")] = None,
+    end: Annotated[str | None, typer.Option(help="Day after the last, UTC.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
+) -> None:
+    """Run a bundle or an agent over bars and report it beside flat and buy and hold.
+
+    A bundle runs over its own test split unless a file or a span is given; a rule agent runs over
+    everything that the store holds, or over the simulated market.
+    """
+    tested = named_agent(name, checkpoints)
+    notes: tuple[str, ...] = ()
+    if isinstance(tested, Bundle):
+        agent: Agent = tested.agent
+        market = _given(tested.env, data, clock) or market_of(tested, data_dir)
+        scenario = Scenario.of_bundle(tested, market)
+        own_bars = market.fingerprints == tested.manifest.data.fingerprints
+        span = _span(start, end)
+        if own_bars and span is None:
+            first, last = split_times(tested, "test")
+            span = (first, last + 1)
+        rows = _rows(scenario, span)
+        notes = _overlap(tested, scenario, rows)
+    else:
+        config = load_env(env)[0]
+        market = _given(config, data, clock) or resolve_market(config, data_dir=data_dir)
+        agent = build_rule(tested.kind, tested.params, len(config.symbols))
+        scenario = Scenario.fit_all(config, market)
+        rows = _rows(scenario, _span(start, end))
+    report = _report(agent, scenario, rows, notes)
+    folder = out or REPORTS / Path(name).stem
+    folder.mkdir(parents=True, exist_ok=True)
+    _json, page = write_report(report, folder)
+    console = Console()
+    console.print(console_table(report))
+    console.print(f"report   {page}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _given(env: EnvConfig, data: Path | None, clock: str | None) -> MarketData | None:
+    if data is None:
+        if clock is not None:
+            raise ConfigError("--clock reads the times of a file; give the file with --data")
+        return None
+    if len(env.symbols) > 1:
+        raise ConfigError(
+            f"env {env.name} trades {len(env.symbols)} symbols; import each file with "
+            "`mtquant data import` and leave --data out"
+        )
+    bars = read_bars(data, env.symbols[0], clock=clock)
+    return given_market(env, bars)
+
+
+def _span(start: str | None, end: str | None) -> tuple[int, int] | None:
+    if start is None and end is None:
+        return None
+    bounds = np.iinfo(np.int64)
+    first = bounds.min if start is None else _day(start, "--start")
+    last = bounds.max if end is None else _day(end, "--end")
+    if first >= last:
+        raise ConfigError(f"--start {start} must lie before --end {end}")
+    return first, last
+
+
+def _day(text: str, option: str) -> int:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r} is no date; write it like 2023-01-31") from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return int(aware.timestamp()) * 10**9
+
+
+def _rows(scenario: Scenario, span: tuple[int, int] | None) -> tuple[int, int]:
+    """Rows of the bars that open in ``[first, last)``, after the warm-up."""
+    if span is None:
+        return scenario.rows("all")
+    time = scenario.market.panel.time
+    first, last = (int(np.searchsorted(time, bound)) for bound in span)
+    if last - max(first, scenario.first_row) < 2:
+        raise DataError(
+            f"no bars to trade on in that span: the data runs from {iso_time(int(time[0]))} to "
+            f"{iso_time(int(time[-1]))} and its first {scenario.first_row} bars are the warm-up"
+        )
+    return first, last - 1
+
+
+def _overlap(bundle: Bundle, scenario: Scenario, rows: tuple[int, int]) -> tuple[str, ...]:
+    """A warning where the span holds bars that the bundle has learned from or was chosen on."""
+    known_until = split_times(bundle, "validation")[1]
+    begins = int(scenario.market.panel.time[rows[0]])
+    if begins > known_until:
+        return ()
+    return (
+        f"The bundle was trained and selected on bars up to {iso_time(known_until)}: what it does "
+        "before is no evidence.",
+    )
+
+
+def _report(
+    agent: Agent, scenario: Scenario, rows: tuple[int, int], notes: tuple[str, ...]
+) -> Report:
+    flat, hold = run_baselines(scenario, rows)
+    env, market = scenario.env, scenario.market
+    return Report(
+        title=f"{', '.join(env.symbols)} {env.timeframe}: backtest",
+        bundle="",
+        agent=agent.name,
+        env=env.name,
+        data=Provenance(market.source, " ".join(market.fingerprints), market.simulated_seed),
+        ledger=run_agent(agent, scenario, rows).ledger,
+        flat=flat,
+        buy_and_hold=hold,
+        currency=env.account.currency,
+        notes=notes,
+    )

@@ -1,0 +1,29 @@
+"""The ``mtquant`` command: every part of the system under one name."""
+
+from __future__ import annotations
+
+import typer
+
+from mtquant.backtest_command import backtest
+from mtquant.console import run_app
+from mtquant.data_commands import app as data_app
+from mtquant.train import train
+
+app = typer.Typer(
+    help="Reinforcement learning for trading, with a bridge to MetaTrader 5.",
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command()(train)
+app.command()(backtest)
+app.add_typer(data_app, name="data")
+
+
+def main() -> None:
+    """Entry point of the ``mtquant`` script."""
+    run_app(app)
+
+
+if __name__ == "__main__":
+    main()

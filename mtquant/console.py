@@ -1,0 +1,104 @@
+"""What all commands share: one sentence for a user's mistake, and a training run on the screen."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Task as RichTask
+from rich.text import Text
+
+from mtquant.backtest.report import Report, console_table
+from mtquant.errors import MTQuantError
+
+USER_ERROR, INTERRUPTED = 2, 130
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line; a mistake of the user's is one sentence and exit code 2."""
+    try:
+        app()
+    except MTQuantError as error:
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(USER_ERROR)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("interrupted")
+        sys.exit(INTERRUPTED)
+
+
+class _FramesPerSecond(ProgressColumn):
+    """Frames/s over the last seconds."""
+
+    def render(self, task: RichTask) -> Text:
+        """The rate, or nothing before there is one."""
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f} frames/s" if speed else "", style="cyan")
+
+
+class TrainingScreen:
+    """Shows a training run: a progress bar on a terminal, lines elsewhere.
+
+    It is a :class:`mtquant.training.progress.Listener`; nothing it does changes the run.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bar = Progress(
+            TextColumn("learning"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _FramesPerSecond(),
+            TextColumn("reward {task.fields[reward]}"),
+            TextColumn("validation Sharpe {task.fields[sharpe]}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=None, reward="-", sharpe="-")
+
+    def __enter__(self) -> TrainingScreen:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._bar.stop()
+
+    def on_text(self, text: str) -> None:
+        """One line above the bar."""
+        self.console.print(escape(text), soft_wrap=True)
+
+    def on_progress(self, frames: int, total: int, reward: float | None) -> None:
+        """Move the bar."""
+        shown = "-" if reward is None else f"{reward:+.4f}"
+        self._bar.update(self._task, completed=frames, total=total, reward=shown)
+
+    def on_validation(self, frames: int, reward: float, sharpe: float | None, kept: bool) -> None:
+        """One line a pass."""
+        ratio = "-" if sharpe is None else f"{sharpe:+.2f}"
+        self._bar.update(self._task, sharpe=ratio)
+        self.console.print(
+            f"validated at {frames:>11,} frames: mean reward {reward:+.5f}, net Sharpe {ratio}"
+            + (", new best" if kept else "")
+        )
+
+    def on_report(self, report: Report) -> None:
+        """The whole table."""
+        self._bar.stop()
+        self.console.print(console_table(report))

@@ -1,0 +1,117 @@
+"""``python -m mtquant.train``: bars in, a trained and honestly tested bundle out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from mtquant.agents.bundle import CHECKPOINTS
+from mtquant.config.data import DATA_DIR
+from mtquant.config.load import SYMBOLS, env_for_symbol, find, load_agent, load_env, load_symbols
+from mtquant.config.schema import EnvConfig
+from mtquant.console import INTERRUPTED, TrainingScreen, run_app
+from mtquant.data_commands import import_file_shown
+from mtquant.errors import ConfigError
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def train(
+    symbol: Annotated[str | None, typer.Option(help="What to trade, such as XAUUSD.")] = None,
+    agent: Annotated[str, typer.Option(help="ppo, sac, or a YAML file.")] = "ppo",
+    env: Annotated[str | None, typer.Option(help="Name or YAML file of an env.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Import this file first.")] = None,
+    clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
+    timeframe: Annotated[str | None, typer.Option(help="Bar length; the env's if omitted.")] = None,
+    timesteps: Annotated[int | None, typer.Option(help="Frames; the agent's if omitted.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    name: Annotated[str | None, typer.Option(help="Of the bundle.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
+    resume: Annotated[str | None, typer.Option(help="Go on with this stopped run.")] = None,
+) -> None:
+    """Train an agent, select it on validation, test it once, and write a bundle."""
+    console = Console()
+    if resume is not None:
+        _run_and_show(console, None, resume, out)
+        return
+    if symbol is None and env is None:
+        raise ConfigError("say what to trade: --symbol XAUUSD, or --env NAME")
+    chosen, overrides = _resolve(console, symbol, env, agent, timeframe)
+    if data is not None:
+        imported = import_file_shown(console, data, chosen.symbols[0], timeframe, clock, data_dir)
+        overrides["timeframe"] = imported.timeframe.name
+    elif clock is not None:
+        raise ConfigError("--clock reads the times of a file; give the file with --data")
+    options = {
+        "env": chosen,
+        "agent": agent,
+        "timesteps": timesteps,
+        "seed": seed,
+        "name": name,
+        "out": out,
+        "data_dir": data_dir,
+        "overrides": overrides,
+    }
+    _run_and_show(console, options, None, out)
+
+
+def _resolve(
+    console: Console, symbol: str | None, env: str | None, agent: str, timeframe: str | None
+) -> tuple[EnvConfig, dict[str, object]]:
+    """The env, and where each configuration file came from."""
+    if symbol is not None:
+        symbol = load_symbols()[symbol].name
+    config, env_file = load_env(env if env is not None else env_for_symbol(str(symbol)))
+    if symbol is not None and symbol not in config.symbols:
+        raise ConfigError(
+            f"env {config.name} trades {', '.join(config.symbols)}, not {symbol}; leave one out"
+        )
+    _agent, agent_file = load_agent(agent)
+    symbols_file = find(SYMBOLS)
+    for what, found in (("env", env_file), ("agent", agent_file), ("symbols", symbols_file)):
+        if found is not None:
+            console.print(f"{what:<8} {found.path.name} ({found.origin})", highlight=False)
+    return config, {} if timeframe is None else {"timeframe": timeframe}
+
+
+def _run_and_show(
+    console: Console, options: dict[str, object] | None, resume: str | None, out: Path
+) -> None:
+    # Here and not above: a wrong option is refused before torch takes its seconds to load.
+    from mtquant.training.trainer import (
+        Interrupted,
+        TrainingConfig,
+        resume_training,
+        run_training,
+    )
+
+    try:
+        with TrainingScreen(console) as screen:
+            if resume is not None:
+                bundle = resume_training(resume, out=out, listener=screen)
+            else:
+                assert options is not None
+                bundle = run_training(TrainingConfig(**options), listener=screen)  # type: ignore[arg-type]
+    except Interrupted as stopped:
+        console.print(
+            f"stopped; go on with: python -m mtquant.train --resume {stopped.name}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+    console.print(
+        f"bundle   {bundle.path}\nreport   {bundle.path / 'report.html'}\n"
+        f"hash     {bundle.manifest.bundle_hash}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+if __name__ == "__main__":
+    run_app(app)

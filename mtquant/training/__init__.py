@@ -1,0 +1,1 @@
+"""Training: Stable-Baselines3 on the batched simulator, selected on validation, kept in bundles."""

@@ -1,0 +1,127 @@
+"""Validation on the way: every so often a deterministic pass, the selection rule, and scalars."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+
+import numpy as np
+from stable_baselines3.common.callbacks import BaseCallback
+
+from mtquant.agents.policy import OnnxPolicy
+from mtquant.backtest.run import BacktestResult, run_agent
+from mtquant.envs.scenario import Scenario
+from mtquant.envs.vec_env import SB3VecEnv
+from mtquant.sim.simulator import EpisodeSummary
+from mtquant.training.export import export_policy
+from mtquant.training.progress import Listener
+from mtquant.training.selection import Score, Selection
+
+TRAINING_SCALARS = ("total_return", "sortino", "sharpe", "max_drawdown", "turnover", "exposure")
+
+
+def score_of(result: BacktestResult) -> Score:
+    """The selection's view of a run."""
+    equity = np.concatenate([[result.ledger.start_equity], result.equity])
+    return Score.of(result.rewards, np.diff(equity) / equity[:-1])
+
+
+class ValidationCallback(BaseCallback):
+    """Validates, selects, logs and reports; keeps the incumbent's policy.
+
+    Attributes:
+        selection: The incumbent's score and how many were tried.
+        policy: The incumbent as an ONNX model; None while flat leads.
+    """
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        *,
+        every: int,
+        total: int,
+        name: str,
+        listener: Listener,
+        on_checkpoint: Callable[[ValidationCallback], None],
+        selection: Selection | None = None,
+        policy: bytes | None = None,
+    ) -> None:
+        """Watch a run.
+
+        Args:
+            scenario: Holds the validation split.
+            every: Frames between passes.
+            total: Frames the run is to reach.
+            name: Of the agent.
+            listener: Receives the news.
+            on_checkpoint: Called after each pass, to save what a resumed run needs.
+            selection: Of the run that is resumed.
+            policy: Of the run that is resumed.
+        """
+        super().__init__()
+        self.scenario = scenario
+        self.every = every
+        self.total = total
+        self.name = name
+        self.listener = listener
+        self.on_checkpoint = on_checkpoint
+        self.selection = selection or Selection()
+        self.policy = policy
+        self._reward: float | None = None
+        self._next = 0
+
+    def _on_training_start(self) -> None:
+        self._next = (self.num_timesteps // self.every + 1) * self.every
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        """A validation pass where one is due: after an update, so that a checkpoint is whole."""
+        if self.num_timesteps >= self._next:
+            self.validate()
+            self._next = (self.num_timesteps // self.every + 1) * self.every
+
+    def _on_rollout_end(self) -> None:
+        env = self.training_env
+        assert isinstance(env, SB3VecEnv)
+        self._log_episodes(env.take_finished())
+        self.listener.on_progress(self.num_timesteps, self.total, self._reward)
+
+    def validate(self) -> None:
+        """One deterministic pass over the validation split."""
+        content = export_policy(self.model)
+        agent = OnnxPolicy(content, name=self.name, inputs=self.scenario.inputs)
+        result = run_agent(agent, self.scenario, self.scenario.rows("validation"))
+        score = score_of(result)
+        accepted = self.selection.offer(score, self.num_timesteps)
+        if accepted:
+            self.policy = content
+        metrics = result.metrics
+        values = {
+            "net_return": metrics.net_return,
+            "sharpe": metrics.sharpe,
+            "sortino": metrics.sortino,
+            "max_drawdown": metrics.max_drawdown.depth,
+            "turnover_per_bar": metrics.turnover_per_bar,
+            "exposure": metrics.mean_exposure,
+            "mean_reward": score.mean_reward,
+            "accepted": float(accepted),
+        }
+        for key, value in values.items():
+            if value is not None:
+                self.logger.record(f"validation/{key}", value)
+        self.logger.dump(self.num_timesteps)
+        self.listener.on_validation(self.num_timesteps, score.mean_reward, metrics.sharpe, accepted)
+        self.on_checkpoint(self)
+
+    def _log_episodes(self, episodes: list[EpisodeSummary]) -> None:
+        if not episodes:
+            return
+        rows = [asdict(episode) for episode in episodes]
+        for key in TRAINING_SCALARS:
+            self.logger.record(f"train_episodes/{key}", float(np.mean([row[key] for row in rows])))
+        bars = sum(row["bars"] for row in rows)
+        self._reward = sum(row["reward"] for row in rows) / max(bars, 1)
+        self.logger.record("train_episodes/mean_reward", self._reward)
+        self.logger.record("train_episodes/finished", len(rows))
