@@ -8,20 +8,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from mtquant.envs.registration import register_when_loaded
+
 if TYPE_CHECKING:
     from mtquant.agents.bundle import Bundle, load_bundle
     from mtquant.backtest.run import BacktestResult, run_backtest
     from mtquant.config.data import read_bars
     from mtquant.envs.trading import make_env
     from mtquant.envs.vec_env import make_vec_env
-    from mtquant.training.trainer import TrainingConfig, run_training
+    from mtquant.training.plan import TrainingConfig
+    from mtquant.training.trainer import run_training
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "BacktestResult": "mtquant.backtest.run",
     "Bundle": "mtquant.agents.bundle",
-    "TrainingConfig": "mtquant.training.trainer",
+    "TrainingConfig": "mtquant.training.plan",
     "load_bundle": "mtquant.agents.bundle",
     "make_env": "mtquant.envs.trading",
     "make_vec_env": "mtquant.envs.vec_env",
@@ -41,6 +44,9 @@ __all__ = [
     "run_backtest",
     "run_training",
 ]
+
+
+register_when_loaded()
 
 
 def __getattr__(name: str) -> Any:

@@ -46,7 +46,7 @@ def backtest(
     notes: tuple[str, ...] = ()
     if isinstance(tested, Bundle):
         agent: Agent = tested.agent
-        market = _given(tested.env, data, clock) or market_of(tested, data_dir)
+        market = given_file(tested.env, data, clock) or market_of(tested, data_dir)
         scenario = Scenario.of_bundle(tested, market)
         own_bars = market.fingerprints == tested.manifest.data.fingerprints
         span = _span(start, end)
@@ -57,7 +57,7 @@ def backtest(
         notes = _overlap(tested, scenario, rows)
     else:
         config = load_env(env)[0]
-        market = _given(config, data, clock) or resolve_market(config, data_dir=data_dir)
+        market = given_file(config, data, clock) or resolve_market(config, data_dir=data_dir)
         agent = build_rule(tested.kind, tested.params, len(config.symbols))
         scenario = Scenario.fit_all(config, market)
         rows = _rows(scenario, _span(start, end))
@@ -70,7 +70,13 @@ def backtest(
     console.print(f"report   {page}", markup=False, soft_wrap=True, highlight=False)
 
 
-def _given(env: EnvConfig, data: Path | None, clock: str | None) -> MarketData | None:
+def given_file(env: EnvConfig, data: Path | None, clock: str | None) -> MarketData | None:
+    """The bars of ``--data FILE --clock C``, or None where no file is given.
+
+    Raises:
+        ConfigError: A clock without a file, or an env of several symbols.
+        DataError: The file is refused.
+    """
     if data is None:
         if clock is not None:
             raise ConfigError("--clock reads the times of a file; give the file with --data")

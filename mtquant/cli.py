@@ -7,6 +7,7 @@ import typer
 from mtquant.backtest_command import backtest
 from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
+from mtquant.deploy import deploy
 from mtquant.train import train
 
 app = typer.Typer(
@@ -17,6 +18,7 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(backtest)
+app.command()(deploy)
 app.add_typer(data_app, name="data")
 
 

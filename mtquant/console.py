@@ -94,8 +94,9 @@ class TrainingScreen:
         ratio = "-" if sharpe is None else f"{sharpe:+.2f}"
         self._bar.update(self._task, sharpe=ratio)
         self.console.print(
-            f"validated at {frames:>11,} frames: mean reward {reward:+.5f}, net Sharpe {ratio}"
-            + (", new best" if kept else "")
+            f"{frames:>11,} frames: validation reward {reward:+.5f}, net Sharpe {ratio}"
+            + (", best" if kept else ""),
+            highlight=False,
         )
 
     def on_report(self, report: Report) -> None:

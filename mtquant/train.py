@@ -83,12 +83,8 @@ def _run_and_show(
     console: Console, options: dict[str, object] | None, resume: str | None, out: Path
 ) -> None:
     # Here and not above: a wrong option is refused before torch takes its seconds to load.
-    from mtquant.training.trainer import (
-        Interrupted,
-        TrainingConfig,
-        resume_training,
-        run_training,
-    )
+    from mtquant.training.plan import TrainingConfig
+    from mtquant.training.trainer import Interrupted, resume_training, run_training
 
     try:
         with TrainingScreen(console) as screen:

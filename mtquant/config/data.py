@@ -26,6 +26,7 @@ from mtquant.market.timeframe import Timeframe
 DATA_DIR = Path("data")
 SIMULATED_BARS = 100_000
 SIMULATED_SEED = 7
+SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03, so that it ends in the past
 SIMULATED_DRIFT = 0.08  # of a bar's volatility: weak, yet enough to be found
 
 
@@ -82,7 +83,14 @@ def simulated_market(
     """The built-in market under the env's contracts; symbols are independent of each other."""
     specs = specs_of(env)
     laws = [
-        SimulatedMarket(spec.name, env.timeframe, n_bars, seed + s, drift=SIMULATED_DRIFT)
+        SimulatedMarket(
+            spec.name,
+            env.timeframe,
+            n_bars,
+            seed + s,
+            start_ns=SIMULATED_START_NS,
+            drift=SIMULATED_DRIFT,
+        )
         for s, spec in enumerate(specs)
     ]
     panel = Panel([law.bars(spec) for law, spec in zip(laws, specs, strict=True)])

@@ -11,17 +11,37 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from mtquant.market.timeframe import Timeframe
 from mtquant.risk.sizing import SIZING_METHODS
 
+RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
+
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+
+
+def folder_name(name: str) -> str:
+    """``name``, if every system can store a folder of that name.
+
+    Raises:
+        ValueError: It cannot be one; says what can.
+    """
+    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name)
+    if not plain or name.endswith(".") or RESERVED.fullmatch(name.split(".")[0].upper()):
+        raise ValueError(
+            f"name '{name}' must be 1 to 64 letters, digits, '.', '_' or '-', begin with a letter "
+            "or digit, end with no dot and be no device of Windows"
+        )
+    return name
+
+
+Name = Annotated[str, AfterValidator(folder_name)]
 FeatureChoice = str | dict[str, dict[str, Any]]
 
 

@@ -103,6 +103,14 @@ class Scenario:
             for s, closes in enumerate(closing_prices(self._market, self.market.specs).T)
         )
 
+    def full_size_steps(self, row: int, symbol: int) -> int:
+        """Lot steps of one symbol at ``|action| = 1`` on a row, for the env's capital."""
+        spec, bar = self.market.specs[symbol], self._market[row, symbol]
+        close = closing_prices(self._market[row : row + 1], self.market.specs)[:, symbol]
+        leverage = leverage_at_full_size(self.env, close, bar["atr"].reshape(1))
+        worth = close * spec.contract_size * spec.lot_step * bar["rate"]
+        return int((leverage * self.env.account.capital / worth)[0] + 1e-9)
+
     def rows(self, split: str) -> tuple[int, int]:
         """First and last row of a split.
 

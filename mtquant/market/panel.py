@@ -58,6 +58,8 @@ class Panel:
     @cached_property
     def row(self) -> Int:
         """Index of each symbol's newest own bar at each time, -1 before its first, ``[T, S]``."""
+        if len(self.bars) == 1:
+            return np.arange(len(self), dtype=np.int64)[:, None]
         return np.stack(
             [np.searchsorted(b.time, self.time, side="right") - 1 for b in self.bars], axis=1
         ).astype(np.int64)
@@ -65,6 +67,8 @@ class Panel:
     @cached_property
     def tradable(self) -> npt.NDArray[np.bool_]:
         """Whether the symbol has a bar of exactly this time, ``[T, S]``."""
+        if len(self.bars) == 1:
+            return np.ones((len(self), 1), np.bool_)
         own = [np.isin(self.time, b.time, assume_unique=True) for b in self.bars]
         return np.stack(own, axis=1)
 
@@ -89,6 +93,8 @@ class Panel:
         Returns:
             ``[T, S, k]``; NaN before a symbol's first bar.
         """
+        if len(own) == 1:
+            return own[0][:, None] if last is None else own[0][-last:, None]
         rows = self.row if last is None else self.row[-last:]
         placed = [
             np.where(rows[:, s, None] >= 0, values[np.maximum(rows[:, s], 0)], np.nan)

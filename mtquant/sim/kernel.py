@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from mtquant.jit import kernel
 from mtquant.risk.breaker import LEVEL_3, limit, next_day, size_factor, trip
-from mtquant.risk.checks import BREAKER, NOT_TRADABLE, permitted
+from mtquant.risk.checks import BREAKER, NOT_TRADABLE, UNCHANGED, permitted
 from mtquant.risk.sizing import full_size, target_steps
 from mtquant.sim.account import (
     SMALLEST_EQUITY,
@@ -84,6 +84,8 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
         target, reason = braked, BREAKER
     if abs(target) < least:
         target = 0
+    elif abs(target - held) < least:
+        target, reason = held, UNCHANGED  # no broker takes an order below the minimum
     position["target"] = target
     position["reason"] = reason
     return target

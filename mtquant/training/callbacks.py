@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
+from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 
 from mtquant.agents.policy import OnnxPolicy
@@ -16,7 +17,9 @@ from mtquant.sim.simulator import EpisodeSummary
 from mtquant.training.export import export_policy
 from mtquant.training.progress import Listener
 from mtquant.training.selection import Score, Selection
+from mtquant.training.state import Checkpoint, Snapshot
 
+SNAPSHOT_FRAMES = 16_384
 TRAINING_SCALARS = ("total_return", "sortino", "sharpe", "max_drawdown", "turnover", "exposure")
 
 
@@ -27,11 +30,13 @@ def score_of(result: BacktestResult) -> Score:
 
 
 class ValidationCallback(BaseCallback):
-    """Validates, selects, logs and reports; keeps the incumbent's policy.
+    """Validates, selects, logs and reports; keeps the incumbent's policy and the last snapshot.
 
     Attributes:
         selection: The incumbent's score and how many were tried.
         policy: The incumbent as an ONNX model; None while flat leads.
+        validated: Frames of the last validation pass.
+        snapshot: The learner between its last two updates; None before the first frame.
     """
 
     def __init__(
@@ -43,8 +48,6 @@ class ValidationCallback(BaseCallback):
         name: str,
         listener: Listener,
         on_checkpoint: Callable[[ValidationCallback], None],
-        selection: Selection | None = None,
-        policy: bytes | None = None,
     ) -> None:
         """Watch a run.
 
@@ -55,8 +58,6 @@ class ValidationCallback(BaseCallback):
             name: Of the agent.
             listener: Receives the news.
             on_checkpoint: Called after each pass, to save what a resumed run needs.
-            selection: Of the run that is resumed.
-            policy: Of the run that is resumed.
         """
         super().__init__()
         self.scenario = scenario
@@ -65,22 +66,40 @@ class ValidationCallback(BaseCallback):
         self.name = name
         self.listener = listener
         self.on_checkpoint = on_checkpoint
-        self.selection = selection or Selection()
-        self.policy = policy
+        self.selection = Selection()
+        self.policy: bytes | None = None
+        self.validated = 0
+        self.snapshot: Snapshot | None = None
         self._reward: float | None = None
-        self._next = 0
 
-    def _on_training_start(self) -> None:
-        self._next = (self.num_timesteps // self.every + 1) * self.every
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Go on from where a run stopped."""
+        self.selection, self.policy = checkpoint.selection, checkpoint.policy
+        self.validated, self.snapshot = checkpoint.validated, checkpoint.snapshot
+
+    def finish(self, model: BaseAlgorithm) -> None:
+        """The last pass, if the newest update was not judged yet."""
+        if self.validated < model.num_timesteps:
+            self.model = model
+            self.num_timesteps = model.num_timesteps
+            self.snapshot = Snapshot.take(model)
+            self.validate()
 
     def _on_step(self) -> bool:
         return True
 
     def _on_rollout_start(self) -> None:
-        """A validation pass where one is due: after an update, so that a checkpoint is whole."""
-        if self.num_timesteps >= self._next:
+        """Between two updates: a snapshot every so often, and a pass where one is due.
+
+        A run that is stopped later goes on from the snapshot and repeats what came after it, so
+        that it ends like one that was never stopped.
+        """
+        due = self.num_timesteps // self.every > self.validated // self.every
+        taken = self.snapshot.frames if self.snapshot else 0
+        if due or self.num_timesteps - taken >= SNAPSHOT_FRAMES:
+            self.snapshot = Snapshot.take(self.model)
+        if due:
             self.validate()
-            self._next = (self.num_timesteps // self.every + 1) * self.every
 
     def _on_rollout_end(self) -> None:
         env = self.training_env
@@ -97,6 +116,7 @@ class ValidationCallback(BaseCallback):
         accepted = self.selection.offer(score, self.num_timesteps)
         if accepted:
             self.policy = content
+        self.validated = self.num_timesteps
         metrics = result.metrics
         values = {
             "net_return": metrics.net_return,

@@ -74,16 +74,13 @@ def _compare(actor: _Actor, content: bytes, width: int) -> None:
 
 
 def flat_policy(width: int, symbols: int) -> bytes:
-    """An ONNX policy that always answers 0, for when nothing beat doing nothing."""
-    zeros = helper.make_tensor(
-        "weight", TensorProto.FLOAT, [width, symbols], [0.0] * width * symbols
-    )
+    """An ONNX policy that answers 0 whatever it sees, for when nothing beat doing nothing."""
+    zeros = helper.make_tensor("zeros", TensorProto.FLOAT, [1, symbols], [0.0] * symbols)
     graph = helper.make_graph(
-        [helper.make_node("MatMul", ["obs", "weight"], ["action"])],
+        [helper.make_node("Constant", [], ["action"], value=zeros)],
         "flat",
         [helper.make_tensor_value_info("obs", TensorProto.FLOAT, [1, width])],
         [helper.make_tensor_value_info("action", TensorProto.FLOAT, [1, symbols])],
-        [zeros],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     model.ir_version = 8

@@ -8,6 +8,7 @@ dotted path.
 from __future__ import annotations
 
 import inspect
+from math import isfinite
 from typing import Any
 
 import torch
@@ -31,6 +32,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 POLICY_KEYS = ("net_arch", "activation_fn", "log_std_init", "optimizer_class", "optimizer_kwargs")
 # Decided by the trainer, not by an agent's file.
 RESERVED = {"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log"}
+COUNTS = {"batch_size", "n_steps", "n_epochs", "buffer_size", "train_freq"}
 RESERVED |= {"_init_setup_model", "policy_kwargs", "stats_window_size"}
 
 
@@ -44,16 +46,39 @@ def build_learner(config: AgentConfig, env: VecEnv, seed: int) -> BaseAlgorithm:
     params = dict(config.params)
     algorithm = learner_class(config.kind)
     policy = policy_kwargs(params.pop("policy_kwargs", {}))
-    accepted = set(inspect.signature(algorithm).parameters) - RESERVED
-    for name in params:
+    signature = inspect.signature(algorithm).parameters
+    accepted = set(signature) - RESERVED
+    for name, value in params.items():
         if name not in accepted:
             raise ConfigError(f"agent {config.kind}: {unknown('parameter', name, accepted)}")
+        _check_value(config.kind, name, value, signature[name].default)
     try:
         return algorithm(
             "MlpPolicy", env, policy_kwargs=policy, seed=seed, device="cpu", verbose=0, **params
         )
     except (TypeError, ValueError, AssertionError) as error:
-        raise ConfigError(f"agent {config.kind}: its parameters were refused: {error}") from None
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"agent {config.kind}: its parameters were refused: {reason}") from None
+
+
+def _check_value(kind: str, name: str, value: Any, default: Any) -> None:
+    """Refuse a value of another type than the library's default; SB3 itself would find out late."""
+    number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
+    if isinstance(default, bool):
+        fits, wanted = isinstance(value, bool), "true or false"
+    elif isinstance(default, int):
+        least = 1 if name in COUNTS else -1
+        fits, wanted = number and isinstance(value, int) and value >= least, "a whole number"
+        wanted += " above 0" if name in COUNTS else ""
+    elif isinstance(default, float):
+        fits, wanted = number and value >= 0, "a number, 0 or above"
+    elif isinstance(default, str):
+        automatic = isinstance(value, str) and value.startswith(default)
+        fits, wanted = number or automatic, f"a number or '{default}'"
+    else:
+        return
+    if not fits:
+        raise ConfigError(f"agent {kind}: {name} = {value!r} must be {wanted}")
 
 
 def learner_class(kind: str) -> type[BaseAlgorithm]:
@@ -73,6 +98,8 @@ def policy_kwargs(chosen: dict[str, Any]) -> dict[str, Any]:
     Raises:
         ConfigError: Unknown key, activation or optimiser.
     """
+    if not isinstance(chosen, dict):
+        raise ConfigError(f"policy_kwargs must map names to values, found {chosen!r}")
     resolved = dict(chosen)
     for key in resolved:
         if key not in POLICY_KEYS:

@@ -72,16 +72,21 @@ class Selection:
     def offer(self, score: Score, frames: int) -> bool:
         """Count a checkpoint; True if it becomes the incumbent."""
         self.tried += 1
-        hurdle = expected_maximum(self.tried) * score.standard_error
-        accepted = score.mean_reward > self.best.mean_reward and score.sortino > hurdle
+        accepted = score.mean_reward > self.best.mean_reward and self._clears(score)
         if accepted:
             self.best, self.best_frames = score, frames
         return accepted
 
     @property
     def learned(self) -> bool:
-        """Whether any checkpoint beat flat."""
-        return self.best_frames > 0
+        """Whether the incumbent beats flat by more than all that were tried would by chance.
+
+        Every further checkpoint raises the hurdle, for the incumbent too.
+        """
+        return self.best_frames > 0 and self._clears(self.best)
+
+    def _clears(self, score: Score) -> bool:
+        return score.sortino > expected_maximum(self.tried) * score.standard_error
 
     def sentence(self) -> str:
         """What was decided, for report and manifest."""

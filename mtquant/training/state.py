@@ -7,6 +7,8 @@ and renamed, so a kill leaves the last whole checkpoint.
 
 from __future__ import annotations
 
+import copy
+import hashlib
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, DataError
 from mtquant.training.selection import Score, Selection
@@ -32,8 +35,8 @@ class RunRecord:
 
     Attributes:
         name: Of the run and of the bundle.
-        env: Resolved environment, JSON values.
-        agent: Resolved agent, JSON values.
+        env: Resolved environment.
+        agent: Resolved agent.
         agent_name: Name of the agent's configuration.
         seed: Of the training.
         data_dir: Folder of the store.
@@ -41,75 +44,130 @@ class RunRecord:
     """
 
     name: str
-    env: dict[str, Any]
-    agent: dict[str, Any]
+    env: EnvConfig
+    agent: AgentConfig
     agent_name: str
     seed: int
     data_dir: str
     fingerprints: tuple[str, ...]
 
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        plain = {**self.__dict__, "fingerprints": list(self.fingerprints)}
+        return plain | {key: plain[key].model_dump(mode="json") for key in ("env", "agent")}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RunRecord:
+        """From :meth:`to_dict`'s values; raises ValueError, KeyError or TypeError."""
+        return cls(
+            **{
+                **data,
+                "env": EnvConfig.model_validate(data["env"]),
+                "agent": AgentConfig.model_validate(data["agent"]),
+                "fingerprints": tuple(data["fingerprints"]),
+            }
+        )
+
 
 @dataclass(frozen=True)
-class Checkpoint:
-    """A run read back.
+class Snapshot:
+    """A learner between two updates, in memory.
 
     Attributes:
-        record: What was asked for.
         frames: Trained.
-        selection: The incumbent so far.
-        policy: Its ONNX model; None while flat leads.
-        folder: Where the tensors lie.
+        updates: SB3's own count of updates.
+        parameters: State of policy and optimisers.
+        arrays: Lanes, episode starts and the generators that SB3 draws from.
     """
 
-    record: RunRecord
     frames: int
-    selection: Selection
-    policy: bytes | None
-    folder: Path
+    updates: int
+    parameters: dict[str, Any]
+    arrays: dict[str, Any]
 
-
-def save_checkpoint(
-    folder: Path,
-    record: RunRecord,
-    model: BaseAlgorithm,
-    selection: Selection,
-    policy: bytes | None,
-) -> None:
-    """Write the state of a run; the old state is replaced only by a whole new one."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=".trainer-", dir=folder.parent))
-    env = model.env
-    assert isinstance(env, SB3VecEnv)
-    try:
-        torch.save(model.get_parameters(), fresh / "parameters.pt")
+    @classmethod
+    def take(cls, model: BaseAlgorithm) -> Snapshot:
+        """Copy a learner's state."""
+        env = model.env
+        assert isinstance(env, SB3VecEnv)
         _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-        arrays: dict[str, Any] = {
-            "torch_rng": torch.get_rng_state().numpy(),
+        arrays = {
+            "torch_rng": torch.get_rng_state().numpy().copy(),
             "numpy_keys": keys,
             "numpy_rest": np.array([position, has_gauss]),
             "numpy_gauss": np.array([gauss]),
-            "episode_starts": model._last_episode_starts,
+            "episode_starts": np.array(model._last_episode_starts),
             **env.simulator.state(),
         }
-        np.savez(fresh / "arrays.npz", **arrays)
+        parameters = copy.deepcopy(model.get_parameters())
+        return cls(model.num_timesteps, int(getattr(model, "_n_updates", 0)), parameters, arrays)
+
+    def restore(self, model: BaseAlgorithm) -> None:
+        """Bring a freshly built learner to this state."""
+        env = model.env
+        assert isinstance(env, SB3VecEnv)
+        model.set_parameters(self.parameters)
+        lanes = {key: self.arrays[key] for key in ("account", "positions")}
+        model._last_obs = env.simulator.restore(lanes)
+        model._last_episode_starts = self.arrays["episode_starts"]
+        torch.set_rng_state(torch.from_numpy(self.arrays["torch_rng"]))
+        position, has_gauss = (int(value) for value in self.arrays["numpy_rest"])
+        gauss = float(self.arrays["numpy_gauss"][0])
+        np.random.set_state(("MT19937", self.arrays["numpy_keys"], position, has_gauss, gauss))
+        model.num_timesteps = self.frames
+        model._n_updates = self.updates
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A run on disk.
+
+    Attributes:
+        record: What was asked for.
+        selection: The incumbent so far.
+        validated: Frames of the last validation pass.
+        policy: The incumbent's ONNX model; None while flat leads.
+        snapshot: The learner; None where it was stopped before its first frame.
+    """
+
+    record: RunRecord
+    selection: Selection
+    validated: int
+    policy: bytes | None
+    snapshot: Snapshot | None
+
+    def save(self, folder: Path) -> None:
+        """Write it; an older one is replaced only by this whole one."""
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=".trainer-", dir=folder.parent))
+        old = folder.with_name(f"{fresh.name}-old")
+        try:
+            self._write(fresh)
+            if folder.exists():
+                os.replace(folder, old)
+            os.replace(fresh, folder)
+            shutil.rmtree(old, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
+
+    def _write(self, folder: Path) -> None:
+        snapshot = self.snapshot
+        if snapshot is not None:
+            torch.save(snapshot.parameters, folder / "parameters.pt")
+            np.savez(folder / "arrays.npz", **snapshot.arrays)
+        if self.policy is not None:
+            (folder / "policy.onnx").write_bytes(self.policy)
         state = {
             "schema_version": SCHEMA_VERSION,
-            "record": asdict(record),
-            "frames": model.num_timesteps,
-            "updates": getattr(model, "_n_updates", 0),
-            "selection": asdict(selection),
+            "record": self.record.to_dict(),
+            "selection": asdict(self.selection),
+            "validated": self.validated,
+            "frames": snapshot.frames if snapshot else None,
+            "updates": snapshot.updates if snapshot else None,
+            "policy": _digest(self.policy) if self.policy is not None else None,
         }
-        (fresh / "state.json").write_text(json.dumps(state, indent=2))
-        if policy is not None:
-            (fresh / "policy.onnx").write_bytes(policy)
-        old = folder.with_name(f"{fresh.name}-old")
-        if folder.exists():
-            os.replace(folder, old)
-        os.replace(fresh, folder)
-        shutil.rmtree(old, ignore_errors=True)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+        (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
 
 def read_checkpoint(runs: Path, name: str) -> Checkpoint:
@@ -119,43 +177,44 @@ def read_checkpoint(runs: Path, name: str) -> Checkpoint:
         ConfigError: There is none of that name.
         DataError: It cannot be read.
     """
+    known = sorted(path.parent.parent.name for path in runs.glob("*/trainer/state.json"))
+    if name not in known:
+        are = f"there are {', '.join(known)}" if known else "there is none"
+        raise ConfigError(f"no run '{name}' to resume in '{runs}' ({are})")
     folder = runs / name / "trainer"
-    path = folder / "state.json"
-    if not path.is_file():
-        known = sorted(p.parent.parent.name for p in runs.glob("*/trainer/state.json"))
-        raise ConfigError(
-            f"no run '{name}' to resume in '{runs}' "
-            f"(there {'are ' + ', '.join(known) if known else 'is none'})"
-        )
     try:
-        state = json.loads(path.read_text())
-        if state["schema_version"] != SCHEMA_VERSION:
-            raise DataError(f"'{path}' is of schema {state['schema_version']}; train again")
-        kept = state["selection"]
-        selection = Selection(Score(**kept["best"]), kept["best_frames"], kept["tried"])
-        fingerprints = tuple(state["record"].pop("fingerprints"))
-        record = RunRecord(**state["record"], fingerprints=fingerprints)
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"'{path}' cannot be read ({error!r}); train again") from None
-    policy = folder / "policy.onnx"
-    content = policy.read_bytes() if policy.is_file() else None
-    return Checkpoint(record, int(state["frames"]), selection, content, folder)
+        return _read(folder)
+    except Exception as error:  # torch, zip and JSON readers fail in a dozen ways
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"the state of run '{name}' in '{folder}' cannot be read ({type(error).__name__}: "
+            f"{reason}); train again"
+        ) from None
 
 
-def restore_model(checkpoint: Checkpoint, model: BaseAlgorithm) -> None:
-    """Bring a freshly built algorithm to where the run stopped."""
-    env = model.env
-    assert isinstance(env, SB3VecEnv)
-    parameters = torch.load(checkpoint.folder / "parameters.pt", weights_only=True)
-    model.set_parameters(parameters)
-    with np.load(checkpoint.folder / "arrays.npz", allow_pickle=False) as arrays:
-        lanes = {key: arrays[key] for key in ("account", "positions")}
-        model._last_obs = env.simulator.restore(lanes)
-        model._last_episode_starts = arrays["episode_starts"]
-        torch.set_rng_state(torch.from_numpy(arrays["torch_rng"]))
-        position, has_gauss = (int(value) for value in arrays["numpy_rest"])
-        gauss = float(arrays["numpy_gauss"][0])
-        np.random.set_state(("MT19937", arrays["numpy_keys"], position, has_gauss, gauss))
-    model.num_timesteps = checkpoint.frames
-    state = json.loads((checkpoint.folder / "state.json").read_text())
-    model._n_updates = state["updates"]
+def _read(folder: Path) -> Checkpoint:
+    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    if state["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(f"schema {state['schema_version']}, this mtquant reads {SCHEMA_VERSION}")
+    kept = state["selection"]
+    selection = Selection(Score(**kept["best"]), int(kept["best_frames"]), int(kept["tried"]))
+    policy = None
+    if state["policy"] is not None:
+        policy = (folder / "policy.onnx").read_bytes()
+        if _digest(policy) != state["policy"]:
+            raise ValueError("policy.onnx was changed")
+    if (policy is None) != (selection.best_frames == 0):
+        raise ValueError("the incumbent's policy is missing")
+    snapshot = None
+    if state["frames"] is not None:
+        parameters = torch.load(folder / "parameters.pt", weights_only=True)
+        with (folder / "arrays.npz").open("rb") as file:
+            content = np.load(file, allow_pickle=False)
+            arrays = {key: content[key] for key in content.files}
+        snapshot = Snapshot(int(state["frames"]), int(state["updates"]), parameters, arrays)
+    record = RunRecord.from_dict(state["record"])
+    return Checkpoint(record, selection, int(state["validated"]), policy, snapshot)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

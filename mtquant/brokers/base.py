@@ -1,0 +1,209 @@
+"""What a runner and a broker say to each other: small frozen records and one protocol.
+
+Times are ns since the epoch, UTC; volumes are signed lots (bought positive, sold negative); money
+is account currency. Only :class:`Instrument` knows how lots and lot steps translate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import Enum
+from functools import cached_property
+from typing import Protocol
+
+from mtquant.errors import DataError
+from mtquant.market.bars import Bars
+from mtquant.market.symbols import SymbolSpec
+from mtquant.market.timeframe import Timeframe
+
+
+class Outcome(Enum):
+    """What is proven about an order."""
+
+    EXECUTED = "executed"
+    PARTIAL = "partial"
+    PLACED = "placed"
+    NOT_EXECUTED = "not executed"
+    AMBIGUOUS = "ambiguous"
+
+
+@dataclass(frozen=True)
+class Instrument:
+    """A symbol as one broker trades it.
+
+    Attributes:
+        spec: The contract.
+        broker_name: What the broker calls it.
+    """
+
+    spec: SymbolSpec
+    broker_name: str
+
+    @cached_property
+    def _step(self) -> Decimal:
+        return Decimal(str(self.spec.lot_step))
+
+    def lots(self, steps: int) -> float:
+        """Signed lots of signed lot steps, the nearest float to the exact decimal."""
+        return float(self._step * steps)
+
+    def steps(self, volume_lots: float) -> int:
+        """Signed lot steps of signed lots.
+
+        Raises:
+            DataError: The volume is off the lot grid: the contract is not the broker's.
+        """
+        steps = Decimal(str(float(volume_lots))) / self._step
+        whole = steps.to_integral_value()
+        if abs(steps - whole) > Decimal("1e-6"):
+            raise DataError(
+                f"{self.spec.name}: {volume_lots} lots are no multiple of lot_step "
+                f"{self.spec.lot_step}; correct the symbol's contract"
+            )
+        return int(whole)
+
+
+@dataclass(frozen=True)
+class AccountState:
+    """The account as the broker sees it now."""
+
+    login: int
+    server: str
+    currency: str
+    balance: float
+    equity: float
+    margin: float
+    leverage: int
+    is_demo: bool
+    hedging: bool
+
+
+@dataclass(frozen=True)
+class BrokerPosition:
+    """An open position.
+
+    Attributes:
+        ticket: Act by it.
+        identifier: Track by it; unchanged from opening to closing.
+        symbol: The broker's name.
+        magic: Of the order that opened it.
+        volume_lots: Signed.
+        price_open: Average price.
+        swap: Booked on the position, not yet in the balance.
+        opened_time_ns: When it was opened.
+    """
+
+    ticket: int
+    identifier: int
+    symbol: str
+    magic: int
+    volume_lots: float
+    price_open: float
+    swap: float
+    opened_time_ns: int
+
+
+@dataclass(frozen=True)
+class Deal:
+    """One execution, or a change of balance (``symbol`` is "" and ``profit`` the amount)."""
+
+    ticket: int
+    order: int
+    position_id: int
+    symbol: str
+    magic: int
+    time_ns: int
+    volume_lots: float
+    price: float
+    profit: float
+    swap: float
+    commission: float
+    is_trade: bool
+    stop_out: bool
+
+
+class OrderState(Enum):
+    """Where an order stands in the broker's books."""
+
+    OPEN = "open"
+    FILLED = "filled"
+    DEAD = "dead"  # rejected, cancelled or expired; what was filled before stays filled
+
+
+@dataclass(frozen=True)
+class OrderRecord:
+    """An order, open or of the past."""
+
+    ticket: int
+    symbol: str
+    magic: int
+    state: OrderState
+
+
+@dataclass(frozen=True)
+class MarketOrder:
+    """A market order to send.
+
+    Attributes:
+        instrument: What to trade.
+        steps: Signed lot steps, not 0.
+        magic: Identifies the intent at the broker, 0 to 2**53.
+        comment: At most 24 ASCII characters; a broker may rewrite it.
+    """
+
+    instrument: Instrument
+    steps: int
+    magic: int
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class OrderResult:
+    """The answer to one order.
+
+    Attributes:
+        outcome: What is proven.
+        retcode: The server's code, None where there was no answer.
+        steps: Signed lot steps proven to be executed.
+        price: Mean price of what was executed, 0 where nothing was.
+        order: Ticket, 0 where unknown.
+        deal: Ticket, 0 where unknown.
+        text: What broker or module said.
+    """
+
+    outcome: Outcome
+    retcode: int | None
+    steps: int
+    price: float
+    order: int
+    deal: int
+    text: str
+
+
+class Broker(Protocol):
+    """What the runner needs; every read raises BrokerUnavailable instead of guessing."""
+
+    def account(self) -> AccountState:
+        """The account, checked to be the configured one."""
+
+    def positions(self) -> tuple[BrokerPosition, ...]:
+        """All open positions of the account, whoever opened them."""
+
+    def open_orders(self) -> tuple[OrderRecord, ...]:
+        """All orders still working."""
+
+    def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
+        """Orders that ended since then."""
+
+    def deals(self, since_ns: int) -> tuple[Deal, ...]:
+        """Deals since then, by time."""
+
+    def closed_bars(self, instrument: Instrument, timeframe: Timeframe, count: int) -> Bars:
+        """The newest ``count`` closed bars, fewer where there are fewer; never the forming one."""
+
+    def tick_time_ns(self, instrument: Instrument) -> int:
+        """When the symbol was quoted last."""
+
+    def send(self, order: MarketOrder) -> OrderResult:
+        """Send one order, once; never raises for what the broker answers."""

@@ -1,0 +1,305 @@
+"""MT5Adapter: the one adapter, against the official MetaTrader5 module's API and nothing else.
+
+The module may be the real one, a bridge's client or the simulated terminal. The adapter turns the
+server's wall clock into UTC, hides the forming bar, and never guesses: None from a read is
+*unknown*, raised as BrokerUnavailable and never taken for "flat"; an answer to an order is what
+:mod:`mtquant.brokers.retcodes` says it proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import (
+    AccountState,
+    BrokerPosition,
+    Deal,
+    Instrument,
+    MarketOrder,
+    OrderRecord,
+    OrderResult,
+    OrderState,
+    Outcome,
+)
+from mtquant.brokers.retcodes import outcome_of
+from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
+from mtquant.market.bars import Bars
+from mtquant.market.clock import DAY_NS, SECOND_NS, Clock
+from mtquant.market.timeframe import Timeframe
+
+# The end of every history request: server time runs ahead of UTC, and "now" misses the newest.
+_END_OF_TIME = 2**31 - 1
+_KNOWN_TIMES = 4096
+_DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
+_SELLING = (
+    mt5.ORDER_TYPE_SELL,
+    mt5.ORDER_TYPE_SELL_LIMIT,
+    mt5.ORDER_TYPE_SELL_STOP,
+    mt5.ORDER_TYPE_SELL_STOP_LIMIT,
+)
+
+
+def market_filling(execution_mode: int, filling_flags: int) -> int:
+    """The filling of market orders that a symbol allows, all-or-nothing where it can be had.
+
+    Args:
+        execution_mode: ``symbol_info.trade_exemode``.
+        filling_flags: ``symbol_info.filling_mode``, bits and not values.
+
+    Returns:
+        A value of ``ORDER_FILLING_*``.
+
+    Raises:
+        ConfigError: Neither FOK nor IOC is allowed where RETURN is not either.
+    """
+    if execution_mode in (
+        mt5.SYMBOL_TRADE_EXECUTION_REQUEST,
+        mt5.SYMBOL_TRADE_EXECUTION_INSTANT,
+    ):
+        return mt5.ORDER_FILLING_FOK
+    if filling_flags & mt5.SYMBOL_FILLING_FOK:
+        return mt5.ORDER_FILLING_FOK
+    if filling_flags & mt5.SYMBOL_FILLING_IOC:
+        return mt5.ORDER_FILLING_IOC
+    if execution_mode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
+        return mt5.ORDER_FILLING_RETURN
+    raise ConfigError(
+        f"filling_mode {filling_flags} allows no market order in execution mode "
+        f"{execution_mode}; trade another symbol"
+    )
+
+
+class MT5Adapter:
+    """A Broker over one connected module."""
+
+    def __init__(
+        self,
+        module: Any,
+        instruments: Sequence[Instrument],
+        account: tuple[int, str] | None = None,
+    ) -> None:
+        """Do not connect yet.
+
+        Args:
+            module: ``MetaTrader5`` or what offers its functions.
+            instruments: The symbols to trade.
+            account: Login and server that it must be; None takes the terminal's own.
+
+        Raises:
+            ConfigError: The symbols disagree about the server's clock.
+        """
+        clocks = {instrument.spec.clock for instrument in instruments}
+        if len(clocks) != 1:
+            raise ConfigError(f"one server has one clock, the symbols name {sorted(clocks)}")
+        self._module = module
+        self._instruments = tuple(instruments)
+        self._expected = account
+        self._clock = Clock.parse(clocks.pop())
+        self._fillings: dict[str, int] = {}
+        # The same few positions and deals come back at every bar.
+        self._utc = lru_cache(_KNOWN_TIMES)(self._locate)
+
+    def connect(self) -> AccountState:
+        """Open the connection, select the symbols and verify the account.
+
+        Raises:
+            BrokerUnavailable: No terminal, not connected to its server, or trading is off.
+            ConfigError: A symbol does not exist there.
+            RiskHalt: It is another account.
+        """
+        module = self._module
+        login = {} if self._expected is None else {"login": self._expected[0]}
+        if not module.initialize(**login):
+            raise self._unavailable("initialize")
+        terminal = self._read("terminal_info")
+        if not (terminal.connected and terminal.trade_allowed) or terminal.tradeapi_disabled:
+            raise BrokerUnavailable(
+                "the terminal is not connected or does not allow trading; log in and switch on "
+                "algo trading"
+            )
+        for instrument in self._instruments:
+            name = instrument.broker_name
+            if not module.symbol_select(name, True):
+                raise ConfigError(
+                    f"the broker has no symbol '{name}' for {instrument.spec.name}; correct "
+                    "'brokers' in configs/symbols.yaml"
+                )
+            info = self._read("symbol_info", name)
+            self._fillings[name] = market_filling(info.trade_exemode, info.filling_mode)
+        return self.account()
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._module.shutdown()
+
+    def account(self) -> AccountState:
+        """The account.
+
+        Raises:
+            RiskHalt: The terminal was switched to another account.
+        """
+        info = self._read("account_info")
+        found = (int(info.login), str(info.server))
+        if self._expected is None:
+            self._expected = found
+        if found != self._expected:
+            raise RiskHalt(
+                f"the terminal is on account {found[0]} at {found[1]}, not on {self._expected[0]} "
+                f"at {self._expected[1]}; log in to the right one and start again"
+            )
+        return AccountState(
+            login=found[0],
+            server=found[1],
+            currency=info.currency,
+            balance=float(info.balance),
+            equity=float(info.equity),
+            margin=float(info.margin),
+            leverage=int(info.leverage),
+            is_demo=info.trade_mode == mt5.ACCOUNT_TRADE_MODE_DEMO,
+            hedging=info.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
+        )
+
+    def positions(self) -> tuple[BrokerPosition, ...]:
+        """All open positions."""
+        return tuple(
+            BrokerPosition(
+                ticket=p.ticket,
+                identifier=p.identifier,
+                symbol=p.symbol,
+                magic=p.magic,
+                volume_lots=p.volume if p.type == mt5.POSITION_TYPE_BUY else -p.volume,
+                price_open=p.price_open,
+                swap=p.swap,
+                opened_time_ns=self._utc(p.time),
+            )
+            for p in self._read("positions_get")
+        )
+
+    def open_orders(self) -> tuple[OrderRecord, ...]:
+        """All working orders."""
+        return tuple(
+            OrderRecord(o.ticket, o.symbol, o.magic, OrderState.OPEN)
+            for o in self._read("orders_get")
+        )
+
+    def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
+        """Orders that ended since then."""
+        return tuple(
+            OrderRecord(o.ticket, o.symbol, o.magic, _past_state(o.state))
+            for o in self._read("history_orders_get", *self._span(since_ns))
+        )
+
+    def deals(self, since_ns: int) -> tuple[Deal, ...]:
+        """Deals since then."""
+        return tuple(map(self._deal, self._read("history_deals_get", *self._span(since_ns))))
+
+    def closed_bars(self, instrument: Instrument, timeframe: Timeframe, count: int) -> Bars:
+        """The newest closed bars in UTC.
+
+        Raises:
+            DataError: A bar has a time that the server's clock skipped: the clock is wrong.
+        """
+        constant = getattr(mt5, f"TIMEFRAME_{timeframe.name}")
+        rows = self._read("copy_rates_from_pos", instrument.broker_name, constant, 1, count)
+        located = self._clock.locate(rows["time"] * SECOND_NS)
+        if located.missing.any():
+            raise DataError(
+                f"{instrument.broker_name} has a bar at a time that clock {self._clock.name} "
+                "skipped; correct the symbol's clock"
+            )
+        return Bars(
+            instrument.spec.name,
+            timeframe,
+            located.utc,
+            rows["open"],
+            rows["high"],
+            rows["low"],
+            rows["close"],
+            rows["tick_volume"].astype(np.float64),
+            rows["spread"].astype(np.float64),
+        )
+
+    def tick_time_ns(self, instrument: Instrument) -> int:
+        """When the symbol was quoted last."""
+        return self._utc(self._read("symbol_info_tick", instrument.broker_name).time)
+
+    def send(self, order: MarketOrder) -> OrderResult:
+        """Send one market order, once; whatever goes wrong from then on is ambiguous."""
+        name = order.instrument.broker_name
+        request = {
+            "action": mt5.TRADE_ACTION_DEAL,
+            "symbol": name,
+            "volume": order.instrument.lots(abs(int(order.steps))),
+            "type": mt5.ORDER_TYPE_BUY if order.steps > 0 else mt5.ORDER_TYPE_SELL,
+            "type_filling": self._fillings[name],
+            "type_time": mt5.ORDER_TIME_GTC,
+            "magic": int(order.magic),
+            "comment": order.comment,
+        }
+        try:
+            answer = self._module.order_send(request)
+            error = self._module.last_error()
+        except Exception as problem:
+            # Whether the order left is not known, whatever broke.
+            return OrderResult(Outcome.AMBIGUOUS, None, 0, 0.0, 0, 0, repr(problem))
+        outcome = outcome_of(answer, error[0])
+        if answer is None:
+            return OrderResult(outcome, None, 0, 0.0, 0, 0, f"{error[0]} {error[1]}")
+        done = outcome in (Outcome.EXECUTED, Outcome.PARTIAL)
+        steps = order.instrument.steps(answer.volume) if done else 0
+        return OrderResult(
+            outcome=outcome,
+            retcode=answer.retcode,
+            steps=steps if order.steps > 0 else -steps,
+            price=float(answer.price),
+            order=answer.order,
+            deal=answer.deal,
+            text=answer.comment,
+        )
+
+    def _read(self, function: str, *args: object) -> Any:
+        answer = getattr(self._module, function)(*args)
+        if answer is None:
+            raise self._unavailable(function)
+        return answer
+
+    def _unavailable(self, function: str) -> BrokerUnavailable:
+        code, text = self._module.last_error()
+        return BrokerUnavailable(f"{function} failed: {text} ({code}); is the terminal running?")
+
+    def _locate(self, server_seconds: int) -> int:
+        wall = np.array([server_seconds * SECOND_NS], np.int64)
+        return int(self._clock.locate(wall).utc[0])
+
+    def _span(self, since_ns: int) -> tuple[int, int]:
+        """Server seconds from a day before ``since_ns`` until well after any clock's now."""
+        start = int(self._clock.from_utc(np.array([since_ns - DAY_NS]))[0]) // SECOND_NS
+        return start, _END_OF_TIME
+
+    def _deal(self, d: Any) -> Deal:
+        trade = d.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
+        volume = -d.volume if d.type in _SELLING else d.volume
+        return Deal(
+            ticket=d.ticket,
+            order=d.order,
+            position_id=d.position_id,
+            symbol=d.symbol,
+            magic=d.magic,
+            time_ns=self._utc(d.time),
+            volume_lots=volume if trade else 0.0,
+            price=d.price,
+            profit=d.profit,
+            swap=d.swap,
+            commission=d.commission,
+            is_trade=trade,
+            stop_out=d.reason == mt5.DEAL_REASON_SO,
+        )
+
+
+def _past_state(state: int) -> OrderState:
+    return OrderState.DEAD if state in _DEAD else OrderState.FILLED

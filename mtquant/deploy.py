@@ -1,0 +1,213 @@
+"""``python -m mtquant.deploy``: a bundle on a terminal, simulated for now.
+
+Env, features, costs and limits come from the bundle alone. Paper takes the live path: adapter,
+closed bars, features, ONNX policy, sizer, checks, breaker, journal, order, terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from mtquant.agents.bundle import CHECKPOINTS, Bundle, find_bundle, newest_bundle
+from mtquant.agents.origin import market_of, split_times
+from mtquant.backtest.ledger import Ledger
+from mtquant.backtest.report import Provenance, Report, console_table, write_report
+from mtquant.backtest.run import BacktestResult, Recorder, make_ledger, run_agent, run_baselines
+from mtquant.backtest_command import REPORTS, given_file
+from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.config.data import DATA_DIR
+from mtquant.console import run_app
+from mtquant.envs.scenario import Scenario
+from mtquant.errors import ConfigError
+from mtquant.live.decide import Strategy
+from mtquant.live.journal import Journal
+from mtquant.live.monitor import Monitor
+from mtquant.live.paper import paper_bars, paper_runner
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+FEWEST_STEPS = 10
+
+
+@app.command()
+def deploy(
+    paper: Annotated[bool, typer.Option("--paper", help="On the simulated terminal.")] = False,
+    live: Annotated[bool, typer.Option("--live", help="On a real terminal.")] = False,
+    bundle: Annotated[
+        str | None, typer.Option(help="Name or folder; the newest if omitted.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="A file of bars instead of its own.")] = None,
+    clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
+    speed: Annotated[
+        float | None, typer.Option(help="Bars per second; as fast as possible.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of report and journal.")] = None,
+    checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
+    data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
+) -> None:
+    """Run a bundle on a terminal."""
+    if live:
+        raise ConfigError("--live is not built yet: this version only trades on paper; use --paper")
+    if not paper:
+        raise ConfigError("say where to trade: --paper (the simulated terminal)")
+    if speed is not None and not 0 < speed < float("inf"):
+        raise ConfigError(f"--speed {speed} must be a positive number of bars per second")
+    chosen = find_bundle(bundle, checkpoints) if bundle else newest_bundle(checkpoints)
+    run = _prepare(chosen, data, clock, data_dir)
+    folder = out or REPORTS / f"paper-{chosen.name}"
+    console = Console()
+    console.print(
+        f"bundle   {chosen.name} ({chosen.manifest.bundle_hash[:12]})\n"
+        f"bars     {run.scenario.market.description}\nselected {chosen.manifest.selection}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+    ledger, recorder = _trade(run, folder, console, speed)
+    _finish(run, folder, console, ledger, recorder)
+
+
+@dataclass(frozen=True)
+class _PaperRun:
+    """A bundle, its bars and the rows to trade."""
+
+    bundle: Bundle
+    scenario: Scenario
+    rows: tuple[int, int]
+
+
+def _prepare(bundle: Bundle, data: Path | None, clock: str | None, data_dir: Path) -> _PaperRun:
+    """The test split of the bundle's own bars, or everything in a given file."""
+    market = given_file(bundle.env, data, clock) or market_of(bundle, data_dir)
+    scenario = Scenario.of_bundle(bundle, market)
+    rows = scenario.rows("all")
+    if market.fingerprints == bundle.manifest.data.fingerprints:
+        first, last = (
+            int(np.searchsorted(market.panel.time, t)) for t in split_times(bundle, "test")
+        )
+        rows = (first, last)
+    for s, spec in enumerate(bundle.specs):
+        steps = scenario.full_size_steps(rows[0], s)
+        if steps < FEWEST_STEPS:
+            raise ConfigError(
+                f"{bundle.env.account.capital:,.0f} {bundle.env.account.currency} buy {steps} lot "
+                f"steps of {spec.name} at full size and {FEWEST_STEPS} are the least to follow a "
+                "policy; train with more capital"
+            )
+    return _PaperRun(bundle, scenario, rows)
+
+
+def _trade(
+    run: _PaperRun, folder: Path, console: Console, speed: float | None
+) -> tuple[Ledger, Recorder]:
+    """The live path over every bar."""
+    scenario, bundle = run.scenario, run.bundle
+    bars = len(scenario.market.panel)
+    tape = scenario.tape(np.zeros((bars, 0), np.float32), run.rows)
+    first, last = int(tape.rules["first"][0]), run.rows[1]
+    account = bundle.env.account
+    terms = AccountTerms(account.capital, account.currency, round(account.leverage))
+    terminal = SimulatedTerminal(
+        scenario.market.panel, bundle.specs, tape, rows=(first, last), terms=terms
+    )
+    journal = Journal(_fresh_journal(folder), durable=speed is not None)
+    strategy = Strategy(bundle.agent, bundle.pipeline, bundle.env, bundle.specs)
+    runner = paper_runner(terminal, journal, strategy, bundle.name)
+    recorder = Recorder(tape, last - first, len(bundle.specs))
+    monitor = Monitor(f"{bundle.name} on paper")
+    try:
+        with Live(console=console, auto_refresh=False, transient=True) as view:
+            for number, report in enumerate(paper_bars(terminal, runner)):
+                recorder.take(terminal.account.book, 0.0)
+                if report is not None:
+                    monitor.add(report)
+                if console.is_terminal and (speed is not None or number % 100 == 0):
+                    view.update(monitor.table(), refresh=True)
+                if speed is not None:
+                    time.sleep(1.0 / speed)
+    finally:
+        journal.close()
+    console.print(monitor.table())
+    return make_ledger(recorder, scenario, first + 1), recorder
+
+
+def _fresh_journal(folder: Path) -> Path:
+    """A journal file of this run alone: simulated time starts again, so must its journal."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "journal.sqlite3"
+    for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
+        name.unlink(missing_ok=True)
+    return path
+
+
+def _finish(
+    run: _PaperRun, folder: Path, console: Console, ledger: Ledger, recorder: Recorder
+) -> None:
+    """Report, and hold the paper run against the backtest of the same bars."""
+    scenario, bundle = run.scenario, run.bundle
+    env, market = scenario.env, scenario.market
+    backtest = run_agent(bundle.agent, scenario, run.rows)
+    flat, hold = run_baselines(scenario, run.rows)
+    outcome = _compare(ledger, recorder, backtest)
+    report = Report(
+        title=f"{', '.join(env.symbols)} {env.timeframe}: paper run",
+        bundle=bundle.name,
+        agent=bundle.agent.name,
+        env=env.name,
+        data=Provenance(market.source, " ".join(market.fingerprints), market.simulated_seed),
+        ledger=ledger,
+        flat=flat,
+        buy_and_hold=hold,
+        currency=env.account.currency,
+        selection=bundle.manifest.selection,
+        notes=(outcome["sentence"],),
+    )
+    _json, page = write_report(report, folder)
+    record = {"bundle": bundle.name, "bundle_hash": bundle.manifest.bundle_hash, **outcome}
+    _write_json(folder / "paper.json", record)
+    console.print(console_table(report))
+    console.print(
+        f"report   {page}\njournal  {folder / 'journal.sqlite3'}",
+        markup=False,
+        soft_wrap=True,
+        highlight=False,
+    )
+
+
+def _compare(ledger: Ledger, recorder: Recorder, backtest: BacktestResult) -> dict[str, Any]:
+    """Whether fills and equity are the backtest's, bit for bit."""
+    fills = len(recorder.deals)
+    equal = tuple(recorder.deals) == backtest.deals and np.array_equal(
+        ledger.equity, backtest.equity
+    )
+    verdict = "equal" if equal else "DIFFER FROM"
+    return {
+        "bars": len(ledger),
+        "fills": fills,
+        "final_equity": float(ledger.equity[-1]),
+        "backtest_fills": len(backtest.deals),
+        "backtest_final_equity": float(backtest.equity[-1]),
+        "equals_backtest": equal,
+        "sentence": f"{fills} fills and every bar's equity {verdict} those of the backtest, "
+        "bit for bit.",
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(beside, path)
+
+
+if __name__ == "__main__":
+    run_app(app)

@@ -1,0 +1,54 @@
+"""BarWindow: the newest closed bars of one instrument, fetched whole once and then grown.
+
+Asking a terminal for a thousand bars at every bar would be the slowest part of a decision. A few
+hours of overlap are asked for each time: enough to see whether anything is missing, and to tell
+the two hours apart that a server's clock shows twice in autumn.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mtquant.brokers.base import Broker, Instrument
+from mtquant.market.bars import Bars
+from mtquant.market.timeframe import Timeframe
+
+_OVERLAP_MINUTES = 180
+_FEWEST_OVERLAP = 3
+
+
+class BarWindow:
+    """A cache of ``length`` closed bars."""
+
+    def __init__(self, instrument: Instrument, timeframe: Timeframe, length: int) -> None:
+        self._instrument = instrument
+        self._timeframe = timeframe
+        self._length = length
+        self._overlap = max(_FEWEST_OVERLAP, _OVERLAP_MINUTES // timeframe.minutes + 1)
+        self._bars: Bars | None = None
+
+    def update(self, broker: Broker) -> Bars:
+        """The newest closed bars, at most ``length``, fewer where the broker has fewer.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+        """
+        held = self._bars
+        if held is not None and len(held):
+            fetched = broker.closed_bars(self._instrument, self._timeframe, self._overlap)
+            if len(fetched) and fetched.time[0] <= held.time[-1]:
+                self._bars = self._grown(held, fetched)
+                return self._bars
+        self._bars = broker.closed_bars(self._instrument, self._timeframe, self._length)
+        return self._bars
+
+    def _grown(self, held: Bars, fetched: Bars) -> Bars:
+        new = fetched[int(np.searchsorted(fetched.time, held.time[-1], side="right")) :]
+        if not len(new):
+            return held
+        columns = {}
+        for (name, old), (_, add) in zip(held.columns(), new.columns(), strict=True):
+            column = np.concatenate([old, add])[-self._length :]
+            column.flags.writeable = False
+            columns[name] = column
+        return Bars(held.symbol, held.timeframe, **columns)

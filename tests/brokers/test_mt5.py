@@ -1,0 +1,136 @@
+"""The adapter: UTC, closed bars only, exact lots, and no guess where the broker is silent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import Instrument, MarketOrder, Outcome
+from mtquant.brokers.mt5 import MT5Adapter, market_filling
+from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
+from mtquant.market.timeframe import Timeframe
+
+REQUEST_MODE, INSTANT, MARKET, EXCHANGE = range(4)
+
+
+@pytest.mark.parametrize("start", ["2024-03-09T20:00", "2024-11-02T20:00", "2024-06-01T00:00"])
+def test_bars_come_back_in_utc_over_every_change_of_the_servers_clock(make, adapter_for, start):
+    terminal = make([100.0 + n for n in range(40)], clock="ny+7", start=start)
+    adapter, instrument = adapter_for(terminal)
+    for _ in range(38):
+        terminal.advance()
+    bars = adapter.closed_bars(instrument, Timeframe.H1, 100)
+    expected = terminal._panel.bars[0]
+    assert bars.symbol == "TOY" and len(bars) == 39
+    assert np.array_equal(bars.time, expected.time[:-1])
+    assert np.array_equal(bars.close, expected.close[:-1])
+    assert np.array_equal(bars.spread, expected.spread[:-1])
+    assert adapter.tick_time_ns(instrument) == expected.time[-1]
+
+
+def test_the_forming_bar_is_never_among_the_closed(make, adapter_for):
+    terminal = make([100.0, 101.0, 102.0, 103.0])
+    adapter, instrument = adapter_for(terminal)
+    for closed in (1, 2, 3):
+        bars = adapter.closed_bars(instrument, Timeframe.H1, 100)
+        assert len(bars) == closed and bars.time[-1] < terminal.now_ns()
+        assert bars.close[-1] == terminal._panel.bars[0].close[closed - 1]
+        terminal.advance()
+
+
+def test_a_bar_at_a_skipped_hour_betrays_a_wrong_clock(make, adapter_for):
+    terminal = make([100.0, 101.0, 102.0], clock="utc", start="2024-03-31T03:00")
+    adapter, instrument = adapter_for(terminal)
+    wrong = Instrument(instrument.spec.model_copy(update={"clock": "eet"}), "TOY.x")
+    with pytest.raises(DataError, match="skipped; correct the symbol's clock"):
+        MT5Adapter(terminal, [wrong]).closed_bars(wrong, Timeframe.H1, 5)
+    assert adapter.closed_bars(instrument, Timeframe.H1, 5).time.size == 1
+
+
+def test_an_order_its_deal_and_its_position(make, adapter_for):
+    terminal = make([100.0, 101.0, 102.0])
+    adapter, instrument = adapter_for(terminal)
+    result = adapter.send(MarketOrder(instrument, -7, magic=5, comment="c"))
+    assert (result.outcome, result.steps, result.price) == (Outcome.EXECUTED, -7, 101.0)
+    (position,) = adapter.positions()
+    assert instrument.steps(position.volume_lots) == -7
+    assert (position.magic, position.price_open) == (5, 101.0)
+    assert position.opened_time_ns == terminal.now_ns()
+    balance, deal = adapter.deals(terminal.now_ns())
+    assert (balance.is_trade, balance.profit, balance.volume_lots) == (False, 10_000.0, 0.0)
+    assert (deal.is_trade, deal.magic, deal.volume_lots) == (True, 5, -0.07)
+    assert (deal.stop_out, deal.position_id) == (False, position.identifier)
+    assert [order.magic for order in adapter.past_orders(terminal.now_ns())] == [5]
+    assert adapter.open_orders() == ()
+
+
+def test_refusals_and_silence(make, adapter_for, monkeypatch):
+    terminal = make([100.0, 101.0, 102.0])
+    adapter, instrument = adapter_for(terminal)
+    refused = adapter.send(MarketOrder(instrument, 9_900, magic=5))
+    assert (refused.outcome, refused.retcode, refused.steps) == (Outcome.NOT_EXECUTED, 10019, 0)
+    never_left = adapter.send(MarketOrder(instrument, 1, magic=-5))
+    assert never_left.outcome is Outcome.NOT_EXECUTED and "magic" in never_left.text
+
+    def broken(request):
+        raise ConnectionResetError("pipe")
+
+    monkeypatch.setattr(terminal, "order_send", broken)
+    assert adapter.send(MarketOrder(instrument, 1, magic=6)).outcome is Outcome.AMBIGUOUS
+    monkeypatch.setattr(terminal, "positions_get", lambda: None)
+    with pytest.raises(BrokerUnavailable, match="positions_get failed"):
+        adapter.positions()
+
+
+def test_connecting_checks_account_and_symbols(make, adapter_for):
+    terminal = make([100.0, 101.0])
+    _, instrument = adapter_for(terminal)
+    missing = Instrument(instrument.spec, "TOY")
+    with pytest.raises(ConfigError, match="no symbol 'TOY' for TOY"):
+        MT5Adapter(terminal, [missing]).connect()
+    other = MT5Adapter(terminal, [instrument], (terminal._terms.login, "elsewhere"))
+    with pytest.raises(RiskHalt, match="not on 5000001 at elsewhere"):
+        other.connect()
+    with pytest.raises(BrokerUnavailable, match="initialize failed"):
+        MT5Adapter(terminal, [instrument], (1, "elsewhere")).connect()
+    elsewhere = Instrument(instrument.spec.model_copy(update={"clock": "eet"}), "TOY.x")
+    with pytest.raises(ConfigError, match="one server has one clock"):
+        MT5Adapter(terminal, [instrument, elsewhere])
+
+
+@pytest.mark.parametrize(
+    ("mode", "flags", "filling"),
+    [
+        (REQUEST_MODE, 0, mt5.ORDER_FILLING_FOK),
+        (INSTANT, 2, mt5.ORDER_FILLING_FOK),
+        (MARKET, 1, mt5.ORDER_FILLING_FOK),
+        (MARKET, 2, mt5.ORDER_FILLING_IOC),
+        (MARKET, 3, mt5.ORDER_FILLING_FOK),
+        (EXCHANGE, 2, mt5.ORDER_FILLING_IOC),
+        (EXCHANGE, 0, mt5.ORDER_FILLING_RETURN),
+        (EXCHANGE, 4, mt5.ORDER_FILLING_RETURN),
+    ],
+)
+def test_filling_is_chosen_from_the_table(mode, flags, filling):
+    assert market_filling(mode, flags) == filling
+
+
+def test_no_filling_is_a_refusal():
+    with pytest.raises(ConfigError, match="no market order"):
+        market_filling(MARKET, 4)
+
+
+@given(steps=st.integers(-100_000, 100_000), step=st.sampled_from([0.01, 0.1, 1.0, 0.001, 0.25]))
+def test_lots_and_steps_are_exact(steps, step, toy_spec):
+    instrument = Instrument(toy_spec.model_copy(update={"lot_step": step}), "TOY.x")
+    lots = instrument.lots(steps)
+    assert instrument.steps(lots) == steps
+    assert lots == round(lots, 3)
+
+
+def test_lots_off_the_grid_are_an_error(toy_spec):
+    with pytest.raises(DataError, match="no multiple of lot_step"):
+        Instrument(toy_spec, "TOY.x").steps(0.015)

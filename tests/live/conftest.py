@@ -1,0 +1,177 @@
+"""A small simulated gold market, and one run of it through backtest and through the live path."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mtquant.agents.base import agent_features
+from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.config.assemble import assemble_tape, warm_up
+from mtquant.config.schema import EnvConfig
+from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
+from mtquant.live.decide import Strategy
+from mtquant.live.journal import Journal
+from mtquant.live.paper import paper_bars, paper_runner
+from mtquant.market.bars import Bars
+from mtquant.market.panel import Panel
+from mtquant.market.simulated import SimulatedMarket
+from mtquant.market.symbols import SymbolSpec
+from mtquant.sim.account import DEAL, Tape
+from mtquant.sim.simulator import Simulator
+
+SPEC = SymbolSpec(
+    name="XAUUSD",
+    asset_class="metal",
+    base="XAU",
+    quote="USD",
+    contract_size=100,
+    tick_size=0.01,
+    digits=2,
+    pip_size=0.1,
+    margin_mode="cfd_leverage",
+    swap_mode="points",
+    swap_long=-38.0,
+    swap_short=20.0,
+    commission_per_lot=3.5,
+    typical_spread_points=18,
+    hours={"mon-fri": "01:00-24:00"},
+)
+
+
+class ScriptedAgent:
+    """Plays a list of actions, the one that belongs to the bar it is shown.
+
+    It finds the bar by a feature column, so that it has no memory of its own to lose in a restart.
+    """
+
+    name = "scripted"
+    inputs = ("hour_sin", "hour_cos")
+    scaled = False
+    window = 1
+
+    def __init__(self, amplitude: float = 1.0) -> None:
+        self.amplitude = amplitude
+        self.seen: list[bytes] = []
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        """Flips, partial reductions, holding (NaN), flat: by the hour and by what is held."""
+        self.seen.append(observation.tobytes())
+        hour = round(np.arctan2(observation[0], observation[1]) / (2 * np.pi) * 24) % 24
+        script = {2: 1.0, 5: 0.4, 9: -0.8, 13: -0.2, 15: 0.7, 18: 1.0, 22: 0.0}
+        action = script.get(hour, np.nan) * self.amplitude
+        if observation[2] < -0.3 and hour == 9:
+            action = np.nan
+        return np.array([action], np.float32), state
+
+
+def make_env(**changes: Any) -> EnvConfig:
+    plain: dict[str, Any] = {
+        "name": "test",
+        "symbols": ("XAUUSD",),
+        "features": ("hour", "returns"),
+    }
+    return EnvConfig(**{**plain, **changes})
+
+
+@dataclass
+class Run:
+    """Per bar: equity, position, breaker level; and all deals."""
+
+    equity: list[float] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    levels: list[int] = field(default_factory=list)
+    deals: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def take(self, book: Any) -> None:
+        self.equity.append(float(book.account["equity"][0]))
+        self.steps.append(int(book.positions["steps"][0, 0]))
+        self.levels.append(int(book.account["level"][0]))
+        assert DEAL.names is not None
+        for deal in book.deals[0, : int(book.account["n_deals"][0])]:
+            self.deals.append(tuple(deal[name].item() for name in DEAL.names))
+
+
+class World:
+    """Bars, features and a tape; runs an agent over them either way."""
+
+    def __init__(self, env: EnvConfig, bars: Bars, agent: Any) -> None:
+        self.env, self.agent = env, agent
+        self.panel = Panel([bars])
+        self.specs = (SPEC,)
+        self.pipeline: FittedPipeline = FeaturePipeline(env.features, env.symbols).fit(self.panel)
+        self.rows = (warm_up(self.pipeline, env) - 1, len(bars) - 1)
+
+    def tape(self) -> Tape:
+        features = agent_features(self.agent, self.pipeline, self.panel)
+        rules = self.env.rules(reward_scale=1.0)
+        return assemble_tape(self.env, self.panel, self.specs, features, rules)
+
+    def backtest(self) -> Run:
+        simulator, run = Simulator(self.tape()), Run()
+        first, last = self.rows
+        observation = simulator.place(0, first, last, self.env.account.capital)
+        for _ in range(last - first):
+            action, _ = self.agent.predict(observation)
+            observation, _, _ = simulator.step_lane(0, action.reshape(1, -1))
+            run.take(simulator.book)
+        return run
+
+    def terminal(self, kind: Any = SimulatedTerminal) -> Any:
+        terms = AccountTerms(self.env.account.capital)
+        return kind(self.panel, self.specs, self.tape(), rows=self.rows, terms=terms)
+
+    def strategy(self) -> Strategy:
+        return Strategy(self.agent, self.pipeline, self.env, self.specs)
+
+    def paper(self, terminal: Any, path: Path, bars: int | None = None) -> Run:
+        """Run to the end, or for a number of bars."""
+        run = Run()
+        journal = Journal(path, durable=False)
+        runner = paper_runner(terminal, journal, self.strategy(), "test")
+        for count, _report in enumerate(paper_bars(terminal, runner), 1):
+            run.take(terminal.account.book)
+            if count == bars:
+                break
+        journal.close()
+        return run
+
+
+def gold(n_bars: int, seed: int = 5) -> Bars:
+    return SimulatedMarket("XAUUSD", "H1", n_bars, seed).bars(SPEC)
+
+
+@pytest.fixture(autouse=True)
+def _close_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close what a test, or a runner that was made to die in it, left open."""
+    opened: list[Journal] = []
+    begin = Journal.__init__
+
+    def remember(self: Journal, path: Path, *, durable: bool = True) -> None:
+        opened.append(self)
+        begin(self, path, durable=durable)
+
+    monkeypatch.setattr(Journal, "__init__", remember)
+    yield
+    for journal in opened:
+        journal.close()
+
+
+@pytest.fixture(scope="session")
+def make_world() -> Any:
+    def make(n_bars: int = 400, amplitude: float = 1.0, seed: int = 5, **env: Any) -> World:
+        return World(make_env(**env), gold(n_bars, seed), ScriptedAgent(amplitude))
+
+    return make
