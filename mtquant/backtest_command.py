@@ -11,11 +11,12 @@ import typer
 from rich.console import Console
 
 from mtquant.agents.base import Agent
-from mtquant.agents.bundle import CHECKPOINTS, Bundle
+from mtquant.agents.bundle import Bundle
+from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.agents.origin import market_of, split_times
 from mtquant.agents.rules import build_rule
 from mtquant.backtest.report import Provenance, Report, console_table, write_report
-from mtquant.backtest.run import named_agent, run_agent, run_baselines
+from mtquant.backtest.run import bundle_scenario, named_agent, run_agent, run_baselines
 from mtquant.config.assemble import iso_time
 from mtquant.config.data import DATA_DIR, MarketData, given_market, read_bars, resolve_market
 from mtquant.config.load import load_env
@@ -47,7 +48,7 @@ def backtest(
     if isinstance(tested, Bundle):
         agent: Agent = tested.agent
         market = given_file(tested.env, data, clock) or market_of(tested, data_dir)
-        scenario = Scenario.of_bundle(tested, market)
+        scenario = bundle_scenario(tested, market)
         own_bars = market.fingerprints == tested.manifest.data.fingerprints
         span = _span(start, end)
         if own_bars and span is None:

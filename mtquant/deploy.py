@@ -18,11 +18,19 @@ import typer
 from rich.console import Console
 from rich.live import Live
 
-from mtquant.agents.bundle import CHECKPOINTS, Bundle, find_bundle, newest_bundle
+from mtquant.agents.bundle import Bundle
+from mtquant.agents.catalogue import CHECKPOINTS, find_bundle, newest_bundle
 from mtquant.agents.origin import market_of, split_times
 from mtquant.backtest.ledger import Ledger
 from mtquant.backtest.report import Provenance, Report, console_table, write_report
-from mtquant.backtest.run import BacktestResult, Recorder, make_ledger, run_agent, run_baselines
+from mtquant.backtest.run import (
+    BacktestResult,
+    Recorder,
+    bundle_scenario,
+    make_ledger,
+    run_agent,
+    run_baselines,
+)
 from mtquant.backtest_command import REPORTS, given_file
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
@@ -89,7 +97,7 @@ class _PaperRun:
 def _prepare(bundle: Bundle, data: Path | None, clock: str | None, data_dir: Path) -> _PaperRun:
     """The test split of the bundle's own bars, or everything in a given file."""
     market = given_file(bundle.env, data, clock) or market_of(bundle, data_dir)
-    scenario = Scenario.of_bundle(bundle, market)
+    scenario = bundle_scenario(bundle, market)
     rows = scenario.rows("all")
     if market.fingerprints == bundle.manifest.data.fingerprints:
         first, last = (
@@ -97,7 +105,7 @@ def _prepare(bundle: Bundle, data: Path | None, clock: str | None, data_dir: Pat
         )
         rows = (first, last)
     for s, spec in enumerate(bundle.specs):
-        steps = scenario.full_size_steps(rows[0], s)
+        steps = scenario.full_size_steps(rows, s)
         if steps < FEWEST_STEPS:
             raise ConfigError(
                 f"{bundle.env.account.capital:,.0f} {bundle.env.account.currency} buy {steps} lot "

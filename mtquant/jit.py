@@ -54,12 +54,20 @@ def cache_folder() -> Path:
     folder = root / "kernels" / sources_digest()
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not os.access(folder, os.W_OK):
+        if not os.access(folder, os.W_OK) or _others_may_write(folder):
             raise PermissionError
     except OSError:
         # Read-only homes (containers, services): compile once per process.
         folder = Path(tempfile.mkdtemp(prefix="mtquant-kernels-"))
     return folder
+
+
+def _others_may_write(folder: Path) -> bool:
+    """Whether somebody else could plant code in the folder; compiled kernels are code."""
+    if os.name != "posix":
+        return False
+    status = folder.stat()
+    return status.st_uid != os.getuid() or bool(status.st_mode & 0o022)
 
 
 @overload

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from mtquant.agents.bundle import CHECKPOINTS
+from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.config.data import DATA_DIR
 from mtquant.config.load import SYMBOLS, env_for_symbol, find, load_agent, load_env, load_symbols
 from mtquant.config.schema import EnvConfig

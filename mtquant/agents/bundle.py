@@ -28,13 +28,13 @@ from pydantic import Field, ValidationError
 from mtquant.agents.base import Agent
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.config.schema import AgentConfig, EnvConfig, Frozen, Name, canonical_json
-from mtquant.errors import BundleError, ConfigError, DataError, unknown
+from mtquant.errors import BundleError, ConfigError, DataError
 from mtquant.features.pipeline import FittedPipeline, code_digest
 from mtquant.market.symbols import SymbolSpec
+from mtquant.sim.simulator import account_feature_names
 
 SCHEMA_VERSION = 1
 MANIFEST, POLICY = "manifest.json", "policy.onnx"
-CHECKPOINTS = Path("models/checkpoints")
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_POLICY = 256 * 2**20
 
@@ -96,7 +96,7 @@ class Manifest(Frozen):
     timesteps: int
     selection: str
     learned: bool
-    reward_scale: Annotated[float, Field(gt=0)]
+    reward_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     inputs: tuple[str, ...]
     window: Annotated[int, Field(ge=1)] = 1
     pipeline: dict[str, Any]
@@ -150,8 +150,13 @@ class Bundle:
         except (ConfigError, DataError) as error:
             raise BundleError(f"{self.path}: field 'pipeline': {error}") from None
 
-    @cached_property
+    @property
     def agent(self) -> Agent:
+        """The policy as an agent."""
+        return self.policy
+
+    @cached_property
+    def policy(self) -> OnnxPolicy:
         """The policy."""
         m = self.manifest
         return OnnxPolicy.read(
@@ -231,7 +236,30 @@ def load_bundle(path: str | Path) -> Bundle:
         _verify_file(folder, name, digest)
     if POLICY not in manifest.files:
         raise BundleError(f"{manifest_path}: field 'files' does not list {POLICY}")
-    return Bundle(folder, manifest)
+    bundle = Bundle(folder, manifest)
+    _refuse_contradictions(bundle, manifest_path)
+    return bundle
+
+
+def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
+    """Fields that do not fit each other: symbols, inputs and the width of the policy."""
+    manifest = bundle.manifest
+    names = tuple(spec.name for spec in manifest.symbols)
+    if names != manifest.env.symbols:
+        raise BundleError(
+            f"{where}: field 'symbols' is {', '.join(names) or 'empty'}, the env trades "
+            f"{', '.join(manifest.env.symbols)}"
+        )
+    try:
+        columns = len(bundle.pipeline.positions(manifest.inputs))
+    except ConfigError as error:
+        raise BundleError(f"{where}: field 'inputs': {error}") from None
+    width = manifest.window * columns + len(account_feature_names(names))
+    if bundle.policy.width != width:
+        raise BundleError(
+            f"{where}: fields 'inputs' and 'window' make {width} observation columns, {POLICY} "
+            f"takes {bundle.policy.width}"
+        )
 
 
 def _read_manifest(path: Path) -> Manifest:
@@ -263,49 +291,3 @@ def _verify_file(folder: Path, name: str, digest: str) -> None:
         raise BundleError(f"'{path}' is larger than a bundle's file can be")
     if file_hash(path) != digest:
         raise BundleError(f"'{path}' was changed after training; train again or restore it")
-
-
-def bundle_names(root: Path) -> list[str]:
-    """Names of the folders under ``root`` that hold a manifest."""
-    if not root.is_dir():
-        return []
-    return sorted(path.parent.name for path in root.glob(f"*/{MANIFEST}"))
-
-
-def find_bundle(name: str, root: Path) -> Bundle:
-    """A bundle by name under ``root``, or by the path of its folder.
-
-    Raises:
-        BundleError: There is none; names the nearest.
-    """
-    if (Path(name) / MANIFEST).is_file():
-        return load_bundle(name)
-    if name not in bundle_names(root):
-        raise BundleError(unknown("bundle", name, bundle_names(root), cure=f"(looked in {root})"))
-    return load_bundle(root / name)
-
-
-def newest_bundle(root: Path) -> Bundle:
-    """The valid bundle under ``root`` that was created last.
-
-    Raises:
-        BundleError: There is none.
-    """
-    valid = []
-    for name in bundle_names(root):
-        try:
-            valid.append(load_bundle(root / name))
-        except BundleError:
-            continue
-    if not valid:
-        raise BundleError(f"no valid bundle in '{root}'; run `python -m mtquant.train` first")
-    return max(valid, key=lambda bundle: (bundle.manifest.created, bundle.name))
-
-
-def free_name(root: Path, wanted: str) -> str:
-    """``wanted``, or ``wanted-2``, ``wanted-3`` ... where that is taken."""
-    name, number = wanted, 1
-    while (root / name).exists():
-        number += 1
-        name = f"{wanted}-{number}"
-    return name

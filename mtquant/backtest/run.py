@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from mtquant.agents.base import Agent
-from mtquant.agents.bundle import CHECKPOINTS, Bundle, bundle_names, find_bundle
+from mtquant.agents.bundle import Bundle
+from mtquant.agents.catalogue import CHECKPOINTS, bundle_names, find_bundle
 from mtquant.agents.rules import RULES, BuyAndHold, Flat, build_rule
 from mtquant.backtest.deals import Deal, trades_of
 from mtquant.backtest.ledger import Event, Ledger, Trade
 from mtquant.backtest.metrics import Metrics, summarise
-from mtquant.config.data import resolve_market
+from mtquant.config.data import MarketData, resolve_market
 from mtquant.config.load import available, load_agent
 from mtquant.config.schema import AgentConfig
 from mtquant.envs.scenario import Scenario, resolve_env
@@ -192,6 +193,11 @@ def run_baselines(scenario: Scenario, rows: tuple[int, int]) -> tuple[Ledger, Le
     return flat_run.ledger, hold_run.ledger
 
 
+def bundle_scenario(bundle: Bundle, market: MarketData) -> Scenario:
+    """Bars under what a bundle was trained with; nothing is fitted again."""
+    return Scenario(bundle.env, market, bundle.pipeline, bundle.manifest.reward_scale)
+
+
 def run_backtest(
     agent: Agent | Bundle | str, env_name_or_config: Any = None, data: Any = None
 ) -> BacktestResult:
@@ -215,7 +221,7 @@ def run_backtest(
             raise ConfigError(
                 f"bundle {tested.name} brings the env that it was trained for; leave the env out"
             )
-        scenario = Scenario.of_bundle(tested, resolve_market(tested.env, data))
+        scenario = bundle_scenario(tested, resolve_market(tested.env, data))
         return run_agent(tested.agent, scenario, scenario.rows("all"))
     if env_name_or_config is None:
         raise ConfigError("an agent without a bundle needs an env to run in; name one")

@@ -53,10 +53,10 @@ def split_rows(n_bars: int, warm_up: int, config: SplitConfig) -> Splits:
     )
     shortest = min(last - first for first, last in (splits.train, splits.validation, splits.test))
     if shortest < SMALLEST_SPLIT:
-        smallest_share = min(config.test, config.validation)
         learning = 1.0 - config.test - config.validation
         needed = max(
-            (SMALLEST_SPLIT + gap + 2) / smallest_share,
+            (SMALLEST_SPLIT + 2) / config.test,
+            (SMALLEST_SPLIT + gap + 2) / config.validation,
             (SMALLEST_SPLIT + gap + warm_up + 2) / learning,
         )
         raise DataError(

@@ -15,7 +15,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from mtquant.config.schema import AgentConfig, EnvConfig
-from mtquant.errors import ConfigError, unknown
+from mtquant.errors import ConfigError, MTQuantError, unknown
+from mtquant.market.hours import TradingHours
 from mtquant.market.symbols import SymbolSpec, SymbolTable
 
 M = TypeVar("M", bound=BaseModel)
@@ -91,7 +92,9 @@ def validate(model: type[M], values: Any, where: str) -> M:
 
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
-    first = error.errors(include_url=False)[0]
+    errors = error.errors(include_url=False)
+    # A key that is unknown is more often the misspelt one than the one that is missing.
+    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, place[:-1])
@@ -121,10 +124,18 @@ def load_symbols() -> SymbolTable:
     listed = read_yaml(found.path)
     if not isinstance(listed, dict):
         raise ConfigError(f"'{found.path}' must map symbol names to their contract data")
-    return SymbolTable(
-        validate(SymbolSpec, {"name": name, **values}, f"{found.path}: {name}")
-        for name, values in listed.items()
-    )
+    return SymbolTable(_symbol(str(name), values, found.path) for name, values in listed.items())
+
+
+def _symbol(name: str, values: Any, path: Path) -> SymbolSpec:
+    where = f"{path}: {name}"
+    named = {"name": name, **values} if isinstance(values, dict) else values
+    spec = validate(SymbolSpec, named, where)
+    try:
+        TradingHours.of(spec)
+    except MTQuantError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return spec
 
 
 def load_env(name: str) -> tuple[EnvConfig, Found]:

@@ -14,8 +14,17 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
+from mtquant.errors import ConfigError
 from mtquant.market.timeframe import Timeframe
 from mtquant.risk.sizing import SIZING_METHODS
 
@@ -49,6 +58,14 @@ class Frozen(BaseModel):
     """A model that cannot change and refuses keys that it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        annotation = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and annotation not in (bool, Any):
+            raise ValueError(f"{str(value).lower()} stands where another kind of value must")
+        return value
 
 
 class AccountConfig(Frozen):
@@ -149,7 +166,10 @@ class EnvConfig(Frozen):
     @field_validator("timeframe")
     @classmethod
     def _known_timeframe(cls, name: str) -> str:
-        return Timeframe.parse(name).name
+        try:
+            return Timeframe.parse(name).name
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("symbols")
     @classmethod

@@ -43,16 +43,22 @@ def register_when_loaded() -> None:
 
 
 class _AfterGymnasium(MetaPathFinder):
-    """Steps aside at the first import of Gymnasium, having asked to be told of its end."""
+    """Asks to be told when the first import of Gymnasium has ended."""
+
+    def __init__(self) -> None:
+        self._asking = False
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The ordinary spec of Gymnasium with a loader that registers afterwards."""
-        if fullname != "gymnasium":
+        if fullname != "gymnasium" or self._asking:
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(fullname)
+        self._asking = True
+        try:
+            spec = find_spec(fullname)
+        finally:
+            self._asking = False
         if spec is not None and spec.loader is not None:
             spec.loader = _RegisteringLoader(spec.loader)
         return spec
@@ -74,4 +80,5 @@ class _RegisteringLoader(Loader):
         if module.__spec__ is not None:
             module.__spec__.loader = self._loader
         self._loader.exec_module(module)
+        sys.meta_path[:] = [f for f in sys.meta_path if not isinstance(f, _AfterGymnasium)]
         register_envs()

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from mtquant.agents.base import Agent, Float32, agent_features
-from mtquant.agents.bundle import Bundle
+import numpy as np
+
 from mtquant.config.assemble import (
     Splits,
     assemble_tape,
@@ -28,7 +28,9 @@ from mtquant.config.data import MarketData
 from mtquant.config.load import load_env, validate
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError, unknown
+from mtquant.features.observed import Observer, observed_features
 from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
+from mtquant.features.scaler import Float32
 from mtquant.jit import Structured
 from mtquant.sim.account import Tape
 from mtquant.sim.simulator import Simulator
@@ -46,14 +48,14 @@ class Scenario:
         market: Bars, contracts and their origin.
         pipeline: Features and scaler, fitted on the training split alone.
         reward_scale: Reference volatility times reference leverage.
-        splits: Rows of each split; None where the bars are not for training.
+        splits: Rows of each split; None where the bars are only tested on.
     """
 
     env: EnvConfig
     market: MarketData
     pipeline: FittedPipeline
     reward_scale: float
-    splits: Splits | None
+    splits: Splits | None = None
 
     @classmethod
     def fit(cls, env: EnvConfig, market: MarketData) -> Scenario:
@@ -72,13 +74,7 @@ class Scenario:
     def fit_all(cls, env: EnvConfig, market: MarketData) -> Scenario:
         """One span over all bars, for agents that learn nothing from it."""
         fitted = FeaturePipeline(env.features, env.symbols).fit(market.panel)
-        return cls(env, market, fitted, reward_scale(env, market.panel, market.specs), None)
-
-    @classmethod
-    def of_bundle(cls, bundle: Bundle, market: MarketData) -> Scenario:
-        """Bars under what a bundle was trained with; nothing is fitted again."""
-        scale = bundle.manifest.reward_scale
-        return cls(bundle.env, market, bundle.pipeline, scale, None)
+        return cls(env, market, fitted, reward_scale(env, market.panel, market.specs))
 
     @property
     def first_row(self) -> int:
@@ -103,13 +99,14 @@ class Scenario:
             for s, closes in enumerate(closing_prices(self._market, self.market.specs).T)
         )
 
-    def full_size_steps(self, row: int, symbol: int) -> int:
-        """Lot steps of one symbol at ``|action| = 1`` on a row, for the env's capital."""
-        spec, bar = self.market.specs[symbol], self._market[row, symbol]
-        close = closing_prices(self._market[row : row + 1], self.market.specs)[:, symbol]
-        leverage = leverage_at_full_size(self.env, close, bar["atr"].reshape(1))
-        worth = close * spec.contract_size * spec.lot_step * bar["rate"]
-        return int((leverage * self.env.account.capital / worth)[0] + 1e-9)
+    def full_size_steps(self, rows: tuple[int, int], symbol: int) -> int:
+        """Lot steps of one symbol at ``|action| = 1`` for the env's capital, median over rows."""
+        span = slice(rows[0], rows[1] + 1)
+        spec, bars = self.market.specs[symbol], self._market[span]
+        close = closing_prices(bars, self.market.specs)[:, symbol]
+        leverage = leverage_at_full_size(self.env, close, bars["atr"][:, symbol])
+        worth = close * spec.contract_size * spec.lot_step * bars["rate"][:, symbol]
+        return int(np.median(leverage * self.env.account.capital / worth) + 1e-9)
 
     def rows(self, split: str) -> tuple[int, int]:
         """First and last row of a split.
@@ -132,11 +129,11 @@ class Scenario:
     def _scaled(self) -> Float32:
         return self.pipeline.transform(self.market.panel)
 
-    def features(self, agent: Agent | None = None) -> Float32:
+    def features(self, agent: Observer | None = None) -> Float32:
         """Observation columns of every bar, float32 ``[T, F]``; all of them, scaled, by default."""
         if agent is None or (agent.scaled and agent.window == 1 and agent.inputs == self.inputs):
             return self._scaled
-        return agent_features(agent, self.pipeline, self.market.panel)
+        return observed_features(agent, self.pipeline, self.market.panel)
 
     def tape(self, features: Float32, rows: tuple[int, int], *, training: bool = False) -> Tape:
         """A tape on which lanes stay within ``rows``.

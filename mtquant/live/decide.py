@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from mtquant.agents.base import Agent, Float32, agent_features
+from mtquant.agents.base import Agent, Float32
 from mtquant.config.assemble import contracts_of, market_of, warm_up
 from mtquant.config.schema import EnvConfig
+from mtquant.features.observed import observed_features
 from mtquant.features.pipeline import FittedPipeline
 from mtquant.live.record import AccountRecord, BrokerBalance, bring_forward, record_of
 from mtquant.market.bars import Bars
@@ -177,7 +178,7 @@ class Strategy:
 
     def _observe(self, book: Book, tape: Tape, t: int, panel: Panel) -> Float32:
         """Features, then the account: float32 ``[O]``."""
-        market = agent_features(self.agent, self.pipeline, panel, last=1)
+        market = observed_features(self.agent, self.pipeline, panel, last=1)
         width = market.shape[1]
         account = len(SYMBOL_FEATURES) * len(self.specs) + len(ACCOUNT_FEATURES)
         observation = np.empty((1, width + account), np.float32)

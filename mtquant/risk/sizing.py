@@ -8,7 +8,7 @@ so that a drifting ATR does not churn the position
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, inf
 
 from mtquant.jit import Record, kernel
 
@@ -58,28 +58,36 @@ def full_size(rules: Record, equity: float, price: float, atr: float, unit_value
 
 @kernel
 def target_steps(
-    rules: Record, action: float, full: float, held: int, min_steps: int, max_steps: int
+    rules: Record,
+    action: float,
+    full: float,
+    held: int,
+    min_steps: int,
+    max_steps: int,
+    most: float = inf,
 ) -> int:
     """Signed lot steps that ``action`` asks for.
 
     Args:
-        rules: Record array with :data:`SIZING_FIELDS`.
+        rules: Record with :data:`SIZING_FIELDS`.
         action: Target exposure in [-1, 1]; values outside are clipped, NaN keeps what is held.
         full: Result of :func:`full_size`.
         held: Signed lot steps held now.
         min_steps: Smallest position in lot steps; anything less is 0.
         max_steps: Largest position in lot steps.
+        most: Steps that the limits will allow; the dead band is a share of what can be held.
 
     Returns:
         Signed int64 lot steps.
     """
     if action != action:
         return held
-    steps = floor(min(abs(action), 1.0) * min(full, float(max_steps)) + GRID_TOLERANCE)
+    largest = min(full, float(max_steps))
+    steps = floor(min(abs(action), 1.0) * largest + GRID_TOLERANCE)
     if steps < min_steps:
         steps = 0
     target = steps if action > 0.0 else -steps
     same_side = target * held > 0
-    if same_side and abs(target - held) <= rules["rebalance_band"] * full:
+    if same_side and abs(target - held) <= rules["rebalance_band"] * min(largest, most):
         return held
     return target

@@ -35,6 +35,7 @@ ACCOUNT = np.dtype(
         ("n_deals", "i8"),  # deals of the last bar
         ("start_equity", "f8"),
         ("bars", "i8"),
+        ("high_water", "f8"),  # of this episode; ``peak`` may lie before it
         ("reward_sum", "f8"),
         ("return_sum", "f8"),
         ("return_square_sum", "f8"),

@@ -41,8 +41,8 @@ def uniform(book: Book, i: int) -> float:
 def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: float) -> None:
     """Clear lane ``i``: flat, with ``equity``, at the close of bar ``start``, until bar ``end``."""
     account = book.account[i]
-    account["balance"], account["equity"] = equity, equity
-    account["peak"], account["day_start"], account["start_equity"] = equity, equity, equity
+    account["balance"], account["equity"], account["peak"] = equity, equity, equity
+    account["day_start"], account["start_equity"], account["high_water"] = equity, equity, equity
     account["day"], account["level"], account["halted"] = tape.day[start], 0, 0
     account["cursor"], account["end"], account["n_deals"] = start, end, 0
     account["bars"], account["trades"], account["wins"], account["held_bars"] = 0, 0, 0, 0
@@ -71,6 +71,7 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     capital = round_money(account["start_equity"] * (1.0 + spread), tape.rules[0]["money_scale"])
     account["balance"], account["equity"] = capital, capital
     account["day_start"], account["start_equity"] = capital, capital
+    account["high_water"] = capital
     account["peak"] = capital / (1.0 - DEEPEST_START * uniform(book, i))
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]

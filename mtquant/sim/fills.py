@@ -13,6 +13,8 @@ from mtquant.risk.checks import NO_MONEY, STOP_OUT
 from mtquant.sim.account import Book, Tape, price_of, round_money, step_value, unrealised
 from mtquant.sim.costs import commission_of, fill_ticks, nightly_swap
 
+PATH_TOLERANCE = 1e-6  # ticks; a level that lies on a tick may come out a hair beside it
+
 
 @kernel
 def book_deal(
@@ -66,7 +68,7 @@ def _book_costs(
 def _end_trade(account: Record, position: Record) -> None:
     """Count a finished round trip and clear the position."""
     account["trades"] += 1
-    account["held_bars"] += position["age"]
+    account["held_bars"] += min(position["age"], account["bars"])
     if position["result"] > 0.0:
         account["wins"] += 1
     position["age"] = 0
@@ -144,7 +146,8 @@ def stop_out(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
 
     The bar's extremes of all symbols are taken together, the cautious reading of a bar. Margin is
     that of the open. The price is where the level is crossed on the way from the open to the
-    extreme, the open itself if the bar gaps through, rounded against the account.
+    extreme, the open itself if the bar gaps through, rounded against the account. A symbol without
+    a bar cannot be closed now.
 
     Returns:
         Money that the closed positions moved from open to exit, bid to bid, and whether it
@@ -162,9 +165,9 @@ def stop_out(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
     for s in range(book.positions.shape[1]):
         position, contract, bar = book.positions[i, s], tape.contracts[s], tape.market[t, s]
         steps = position["steps"]
-        if steps != 0:
+        if steps != 0 and bar["tradable"] != 0:
             path = way * (_worst_ticks(position, bar) - bar["open"])
-            moved = floor(path) if steps > 0 else ceil(path)
+            moved = floor(path + PATH_TOLERANCE) if steps > 0 else ceil(path - PATH_TOLERANCE)
             gross += steps * price_of(contract, moved) * step_value(contract, bar)
             bid = bar["open"] + moved
             price = price_of(contract, fill_ticks(contract, steps < 0, bid, bar["spread"]))

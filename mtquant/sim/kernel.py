@@ -67,8 +67,9 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     price, value = price_of(contract, bar["close"]), step_value(contract, bar)
     full = full_size(rules, equity, price, bar["atr"], value)
     full *= size_factor(rules, account["level"])
+    most = max(rules["max_exposure"] * equity / (price * value), 0.0)
     least = contract["min_steps"]
-    asked = target_steps(rules, action, full, held, least, contract["max_steps"])
+    asked = target_steps(rules, action, full, held, least, contract["max_steps"], most)
     target, reason = permitted(
         rules,
         held,
@@ -84,7 +85,7 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
         target, reason = braked, BREAKER
     if abs(target) < least:
         target = 0
-    elif abs(target - held) < least:
+    elif 0 < abs(target - held) < least:
         target, reason = held, UNCHANGED  # no broker takes an order below the minimum
     position["target"] = target
     position["reason"] = reason
@@ -198,7 +199,9 @@ def _count(book: Book, tape: Tape, i: int, t: int, before: float, reward: float)
     account["return_square_sum"] += change * change
     if change < 0.0:
         account["downside_square_sum"] += change * change
-    account["max_drawdown"] = max(account["max_drawdown"], 1.0 - equity / account["peak"])
+    account["high_water"] = max(account["high_water"], equity)
+    drawdown = 1.0 - equity / account["high_water"]
+    account["max_drawdown"] = max(account["max_drawdown"], drawdown)
     gross = 0.0
     for s in range(book.positions.shape[1]):
         gross += notional(abs(book.positions[i, s]["steps"]), tape.contracts[s], tape.market[t, s])

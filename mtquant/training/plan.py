@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtquant.agents.bundle import CHECKPOINTS, free_name
+from mtquant.agents.catalogue import CHECKPOINTS, free_name
 from mtquant.config.data import DATA_DIR, MarketData, resolve_market
 from mtquant.config.load import env_for_symbol, load_agent
 from mtquant.config.schema import AgentConfig, EnvConfig, folder_name

@@ -16,7 +16,8 @@ import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.logger import configure
 
-from mtquant.agents.bundle import CHECKPOINTS, Bundle, DataRecord, write_bundle
+from mtquant.agents.bundle import Bundle, DataRecord, write_bundle
+from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.backtest.report import Provenance, Report, report_dict, write_report
 from mtquant.backtest.run import run_agent, run_baselines

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtquant.agents.base import agent_features
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.config.assemble import assemble_tape, warm_up
 from mtquant.config.schema import EnvConfig
+from mtquant.features.observed import observed_features
 from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
@@ -115,7 +115,7 @@ class World:
         self.rows = (warm_up(self.pipeline, env) - 1, len(bars) - 1)
 
     def tape(self) -> Tape:
-        features = agent_features(self.agent, self.pipeline, self.panel)
+        features = observed_features(self.agent, self.pipeline, self.panel)
         rules = self.env.rules(reward_scale=1.0)
         return assemble_tape(self.env, self.panel, self.specs, features, rules)
 

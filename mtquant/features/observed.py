@@ -1,0 +1,62 @@
+"""What an agent sees of the market: the columns it asks for, scaled or raw, over its window."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from mtquant.features.pipeline import FittedPipeline
+from mtquant.features.scaler import Float32
+from mtquant.market.panel import Panel
+
+
+class Observer(Protocol):
+    """The part of an agent that says what it wants to see."""
+
+    @property
+    def inputs(self) -> tuple[str, ...] | None:
+        """Feature names it reads, in order; None reads every feature of the env."""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether it reads scaled features or raw ones."""
+
+    @property
+    def window(self) -> int:
+        """Bars it sees at once, the newest last."""
+
+
+def observed_features(
+    observer: Observer, pipeline: FittedPipeline, panel: Panel, last: int | None = None
+) -> Float32:
+    """The market part of an agent's observations.
+
+    Args:
+        observer: Who will look.
+        pipeline: Fitted on the training split.
+        panel: Closed bars.
+        last: With n, only the last n rows are computed.
+
+    Returns:
+        float32 ``[T, window * F]``; with a window a view in which each row overlaps the last.
+    """
+    window = observer.window
+    wanted = None if last is None else last + window - 1
+    values = (
+        pipeline.transform(panel, wanted)
+        if observer.scaled
+        else pipeline.raw(panel, wanted).astype(np.float32)
+    )
+    if observer.inputs is not None:
+        values = values[:, pipeline.positions(observer.inputs)]
+    values = np.ascontiguousarray(values)
+    if window == 1:
+        return values
+    if last is None:
+        head = np.full((window - 1, values.shape[1]), np.nan, np.float32)
+        values = np.concatenate([head, values])
+    rows, width = values.shape
+    return np.lib.stride_tricks.as_strided(
+        values, (rows - window + 1, window * width), values.strides, writeable=False
+    )

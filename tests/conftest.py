@@ -1,0 +1,229 @@
+"""Toy markets, in which one lot step of one symbol is worth one dollar for each dollar of price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from mtquant.config.data import given_market
+from mtquant.config.load import load_symbols
+from mtquant.config.schema import AgentConfig, EnvConfig
+from mtquant.envs.scenario import Scenario, resolve_env
+from mtquant.market.bars import Bars
+from mtquant.market.panel import Panel
+from mtquant.market.simulated import SimulatedMarket
+from mtquant.market.store import Source, Store
+from mtquant.market.symbols import SymbolSpec
+from mtquant.market.timeframe import Timeframe
+from mtquant.sim.account import Tape
+from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_row
+
+if TYPE_CHECKING:
+    from mtquant.agents.bundle import Bundle
+    from mtquant.training.trainer import TrainingConfig
+
+TUESDAY_NOON = "2024-01-02T12:00"
+
+MakeSpec = Callable[..., SymbolSpec]
+MakeBars = Callable[..., Bars]
+MakeTape = Callable[..., Tape]
+
+
+def _toy_spec(name: str = "TOY", **changes: Any) -> SymbolSpec:
+    plain: dict[str, Any] = {
+        "name": name,
+        "asset_class": "metal",
+        "base": "XAU",
+        "quote": "USD",
+        "contract_size": 100,
+        "tick_size": 0.01,
+        "digits": 2,
+        "pip_size": 0.1,
+        "swap_mode": "none",
+        "typical_spread_points": 10,
+        "clock": "utc",
+        "hours": {"mon-sun": "00:00-24:00"},
+    }
+    return SymbolSpec(**{**plain, **changes})
+
+
+def _toy_bars(
+    prices: Sequence[Sequence[float]],
+    symbol: str = "TOY",
+    *,
+    start: str = TUESDAY_NOON,
+    spread: float | Sequence[float] = 10.0,
+    hours: Sequence[int] | None = None,
+) -> Bars:
+    """Hourly bars from rows of open, high, low, close; ``hours`` after ``start`` leave gaps."""
+    columns = np.asarray(prices, np.float64).T
+    count = columns.shape[1]
+    after = np.arange(count) if hours is None else np.asarray(hours)
+    time = np.datetime64(start, "ns").astype(np.int64) + after * Timeframe.H1.nanoseconds
+    opened, high, low, close = columns
+    spreads = np.broadcast_to(np.asarray(spread, np.float64), count)
+    return Bars(
+        symbol, Timeframe.H1, time, opened, high, low, close, np.zeros(count), spreads.copy()
+    )
+
+
+TOY_RULES: dict[str, float] = {
+    "sizing_method": 1,
+    "risk_fraction": 0.02,
+    "atr_multiple": 2.0,
+    "notional_fraction": 1.0,
+    "rebalance_band": 0.1,
+    "max_exposure": 5.0,
+    "leverage": 100.0,
+    "stop_out_level": 0.5,
+    "daily_loss_level_1": 0.97,
+    "daily_loss_level_2": 0.98,
+    "daily_loss_level_3": 0.99,
+    "shrink": 0.5,
+    "capital": 10_000.0,
+    "money_scale": 100.0,
+    "reward_scale": 0.01,
+    "downside_penalty": 0.05,
+    "first": 0,
+    "last": 0,
+    "episode_bars": 0,
+    "randomise": 0,
+}
+
+
+def _toy_tape(
+    bars: Bars | Sequence[Bars],
+    specs: SymbolSpec | Sequence[SymbolSpec] | None = None,
+    *,
+    currency: str = "USD",
+    atr_bars: int = 1,
+    slippage_points: float = 0.0,
+    features: int = 2,
+    **rules: float,
+) -> Tape:
+    """A tape over toy bars; the rules are sized by notional and stop at nothing by default."""
+    listed = [bars] if isinstance(bars, Bars) else list(bars)
+    if specs is None:
+        specs = [_toy_spec(b.symbol) for b in listed]
+    specs = [specs] if isinstance(specs, SymbolSpec) else list(specs)
+    panel = Panel(listed)
+    numbers = {**TOY_RULES, "last": len(panel) - 1, **rules}
+    columns = np.arange(len(panel) * features, dtype=np.float32).reshape(len(panel), features)
+    return Tape(
+        market=market_columns(panel, specs, currency, atr_bars),
+        day=broker_days(panel, specs[0]),
+        features=columns / max(columns.size, 1),
+        contracts=contract_rows(specs, numbers["leverage"], slippage_points),
+        rules=rules_row(numbers),
+    )
+
+
+@pytest.fixture(scope="session")
+def toy_spec() -> MakeSpec:
+    """A symbol of which one lot step is worth 1 USD per 1.0 of price; keywords change it."""
+    return _toy_spec
+
+
+@pytest.fixture(scope="session")
+def toy_bars() -> MakeBars:
+    """Hourly bars from rows of prices."""
+    return _toy_bars
+
+
+@pytest.fixture(scope="session")
+def toy_tape() -> MakeTape:
+    """A tape over toy bars; keywords change its rules."""
+    return _toy_tape
+
+
+@pytest.fixture(scope="session")
+def gold_bars() -> Bars:
+    """4,000 simulated hourly gold bars."""
+    return SimulatedMarket("XAUUSD", "H1", 4_000, 5).bars(load_symbols()["XAUUSD"])
+
+
+@pytest.fixture(scope="session")
+def gold_scenario(gold_bars: Bars) -> Scenario:
+    """The shipped gold env with short episodes, fitted on :func:`gold_bars`."""
+    env = resolve_env("xauusd_h1", {"episode": {"bars": 200}})
+    return Scenario.fit(env, given_market(env, gold_bars))
+
+
+@dataclass(frozen=True)
+class SmallRun:
+    """A finished small training; ``models`` and ``runs`` lie in ``folder``."""
+
+    folder: Path
+    config: TrainingConfig
+    bundle: Bundle
+
+
+@pytest.fixture(scope="session")
+def easy_bars() -> Bars:
+    """Gold with a regime so strong that even a small network finds it within seconds."""
+    law = SimulatedMarket("XAUUSD", "H1", 2000, 3, drift=1.0, flip_probability=0.03)
+    return law.bars(load_symbols()["XAUUSD"])
+
+
+@pytest.fixture(scope="session")
+def small_env() -> EnvConfig:
+    """An env whose warm-up leaves three splits of 2,000 bars."""
+    return EnvConfig.model_validate(
+        {
+            "name": "small",
+            "symbols": ["XAUUSD"],
+            "features": ["returns", "spread"],
+            "episode": {"bars": 200},
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def small_agent() -> AgentConfig:
+    """A PPO that learns the easy market in four rollouts."""
+    params = {
+        "learning_rate": 0.01,
+        "n_steps": 32,
+        "batch_size": 128,
+        "n_epochs": 4,
+        "gamma": 0.5,
+        "policy_kwargs": {"net_arch": {"pi": [4], "vf": [8]}, "log_std_init": -0.5},
+    }
+    learning = {"timesteps": 2048, "n_envs": 16, "validate_every": 512}
+    return AgentConfig.model_validate({"kind": "ppo", "params": params, "learning": learning})
+
+
+@pytest.fixture(scope="session")
+def easy_store(tmp_path_factory: pytest.TempPathFactory, easy_bars: Bars) -> Path:
+    """A folder whose store holds the easy market; not to be written to."""
+    folder = tmp_path_factory.mktemp("store")
+    source = Source("easy.csv", "utc", len(easy_bars), easy_bars.when(0), easy_bars.when(-1))
+    Store(folder).add(easy_bars, source)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    tmp_path_factory: pytest.TempPathFactory,
+    easy_store: Path,
+    small_env: EnvConfig,
+    small_agent: AgentConfig,
+) -> SmallRun:
+    """One training on the stored easy market; not to be written to."""
+    from mtquant.training.trainer import TrainingConfig, run_training
+
+    folder = tmp_path_factory.mktemp("small")
+    config = TrainingConfig(
+        env=small_env,
+        agent=small_agent,
+        name="small",
+        out=folder / "models",
+        runs=folder / "runs",
+        data_dir=easy_store,
+    )
+    return SmallRun(folder, config, run_training(config))

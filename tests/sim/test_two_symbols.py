@@ -1,0 +1,189 @@
+"""Two symbols on one account, worked out by hand; a lot step is worth 1 USD per 1.0 of price."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mtquant.errors import ConfigError
+from mtquant.market.panel import Panel
+from mtquant.risk.checks import REASONS
+from mtquant.sim.fills import fill
+from mtquant.sim.kernel import TERMINATED
+from mtquant.sim.simulator import Simulator
+from mtquant.sim.tape import conversion_rates
+
+pytestmark = pytest.mark.nojit
+
+QUIET = (100.0, 100.0, 100.0, 100.0)
+
+
+def start(tape) -> Simulator:
+    simulator = Simulator(tape)
+    simulator.place(0, 0, len(tape.market) - 1, tape.rules["capital"][0])
+    return simulator
+
+
+def advance(simulator: Simulator, *action: float) -> int:
+    return simulator.step_lane(0, np.array([action], np.float32))[2]
+
+
+def steps(simulator: Simulator) -> list[int]:
+    return simulator.book.positions["steps"][0].tolist()
+
+
+def reasons(simulator: Simulator) -> list[str]:
+    return [REASONS[r] for r in simulator.book.positions["reason"][0]]
+
+
+def equity(simulator: Simulator) -> float:
+    return float(simulator.book.account["equity"][0])
+
+
+def test_orders_of_a_closed_symbol_are_denied_and_not_queued(toy_bars, toy_tape):
+    """B has no bar 2: what was decided before it is not filled, what is decided on it is denied."""
+    a = toy_bars([QUIET] * 5, "AAA")
+    b = toy_bars([QUIET] * 4, "BBB", hours=[0, 1, 3, 4])
+    simulator = start(toy_tape([a, b]))
+    advance(simulator, 0.0, 0.0)
+    advance(simulator, 0.0, 1.0)  # decided at bar 1, which B has, for bar 2, which it has not
+    assert steps(simulator) == [0, 0]
+    assert reasons(simulator)[1] == "not tradable"
+    advance(simulator, 0.5, 1.0)  # decided on bar 2
+    assert steps(simulator) == [50, 0]
+    assert reasons(simulator) == ["allowed", "not tradable"]
+    advance(simulator, 0.5, 0.5)
+    assert steps(simulator) == [50, 49]  # 9,995 / 100 / 2
+
+
+def test_a_closed_symbol_is_marked_at_its_last_price_and_kept(toy_bars, toy_tape):
+    a = toy_bars([QUIET] * 5, "AAA")
+    b = toy_bars(
+        [QUIET, (100, 103, 100, 103), (50, 50, 50, 50), (50, 50, 50, 50)],
+        "BBB",
+        hours=[0, 1, 3, 4],
+    )
+    simulator = start(toy_tape([a, b]))
+    advance(simulator, 0.0, 1.0)
+    assert equity(simulator) == pytest.approx(10_290.0)  # 100 * (103 - 100.10)
+    advance(simulator, 0.0, 0.0)  # wants out; there is no bar to leave on
+    assert steps(simulator) == [0, 100]
+    assert equity(simulator) == pytest.approx(10_290.0)
+    advance(simulator, 0.0, 0.0)  # asked on a bar that B does not have: denied
+    assert steps(simulator) == [0, 100]
+    assert equity(simulator) == pytest.approx(4_990.0)  # 100 * (50 - 100.10)
+    advance(simulator, 0.0, 0.0)
+    assert steps(simulator) == [0, 0]
+
+
+def test_the_night_of_a_symbol_without_a_bar_is_charged_once(toy_bars, toy_spec, toy_tape):
+    """B pauses over midnight: its own bar before the pause carries the night, A's bars none."""
+    a = toy_bars([QUIET] * 5, "AAA", start="2024-01-02T21:00")
+    b = toy_bars([QUIET] * 3, "BBB", start="2024-01-02T21:00", hours=[0, 1, 4])
+    specs = [toy_spec("AAA"), toy_spec("BBB", swap_mode="points", swap_long=-20.0)]
+    simulator = start(toy_tape([a, b], specs))
+    advance(simulator, 0.0, 1.0)
+    assert simulator.book.positions["swap"][0].tolist() == [0.0, -20.0]
+    for _ in range(3):
+        advance(simulator, 0.0, float("nan"))
+    assert simulator.book.positions["swap"][0].tolist() == [0.0, -20.0]
+
+
+def test_symbols_share_one_maximum_exposure(toy_bars, toy_tape):
+    """1.5 times equity each, 2 in all: the first takes 150 steps and leaves 50."""
+    bars = [toy_bars([QUIET] * 3, name) for name in ("AAA", "BBB")]
+    tape = toy_tape(bars, notional_fraction=1.5, max_exposure=2.0)
+    simulator = start(tape)
+    advance(simulator, 1.0, -1.0)
+    assert steps(simulator) == [150, -50]
+    assert reasons(simulator) == ["allowed", "reduced to the maximum exposure"]
+    # 50 of spread on each side of nothing: equity 9,980; A may keep, B finds no room for more.
+    advance(simulator, 1.0, -1.0)
+    assert steps(simulator) == [150, -50]
+
+
+def test_a_later_symbol_that_is_held_counts_for_an_earlier_one(toy_bars, toy_tape):
+    bars = [toy_bars([QUIET] * 3, name) for name in ("AAA", "BBB")]
+    simulator = start(toy_tape(bars, notional_fraction=1.5, max_exposure=2.0))
+    advance(simulator, 0.0, 1.0)
+    assert steps(simulator) == [0, 150]
+    advance(simulator, 1.0, 1.0)
+    # Room for 2 * 9,985 - 15,000 = 4,970.
+    assert steps(simulator) == [49, 150]
+
+
+def test_a_stop_out_takes_the_worst_of_all_symbols_together(toy_bars, toy_tape):
+    """2,499 steps each: margin 4,998, out at equity 2,499.
+
+    100.10 - 7,501 / 4,998 = 98.5992, rounded against the account to 98.59 on both.
+    2 * 2,499 * -1.51 = -7,546.98.
+    """
+    bars = [toy_bars([QUIET, (100.0, 100.0, 98.0, 100.0)], name) for name in ("AAA", "BBB")]
+    simulator = start(toy_tape(bars, notional_fraction=24.99, max_exposure=50.0))
+    assert advance(simulator, 1.0, 1.0) == TERMINATED
+    assert steps(simulator) == [0, 0]
+    assert simulator.book.account["balance"][0] == pytest.approx(2_453.02, abs=1e-9)
+    deals = simulator.book.deals[0, :4]
+    assert simulator.book.account["n_deals"][0] == 4
+    np.testing.assert_allclose(deals["price"], [100.10, 100.10, 98.59, 98.59], atol=1e-9)
+
+
+def test_hedged_symbols_survive_where_one_alone_is_stopped_out(toy_bars, toy_tape):
+    """A long and a short in one bar both count with their own worst price: nothing is netted."""
+    bars = [toy_bars([QUIET, (100.0, 102.0, 98.0, 100.0)], name) for name in ("AAA", "BBB")]
+    simulator = start(toy_tape(bars, notional_fraction=24.99, max_exposure=50.0))
+    assert advance(simulator, 1.0, -1.0) == TERMINATED
+
+
+def test_a_quote_currency_is_converted_by_another_symbol(toy_bars, toy_spec, toy_tape):
+    """EURGBP profits are pounds: a pound is 1.25 and then 1.30 USD at the close.
+
+    A step is 1,000 EUR, at 0.80 GBP and 1.25 USD worth 1,000 USD: 10 steps.
+    10 * 1,000 * (0.82 - 0.8001) = 199 GBP, at 1.30 258.70 USD.
+    """
+    forex = {"asset_class": "forex", "contract_size": 100_000, "tick_size": 0.0001, "digits": 4}
+    specs = [
+        toy_spec("EURGBP", base="EUR", quote="GBP", **forex),
+        toy_spec("GBPUSD", base="GBP", quote="USD", **forex),
+    ]
+    bars = [
+        toy_bars([(0.8,) * 4, (0.8, 0.82, 0.8, 0.82)], "EURGBP", spread=1),
+        toy_bars([(1.25,) * 4, (1.25, 1.3, 1.25, 1.3)], "GBPUSD", spread=1),
+    ]
+    simulator = start(toy_tape(bars, specs))
+    advance(simulator, 1.0, 0.0)
+    assert steps(simulator) == [10, 0]
+    assert equity(simulator) == pytest.approx(10_258.70)
+
+
+def test_the_other_way_round_the_rate_is_divided(toy_bars, toy_spec):
+    forex = {"asset_class": "forex", "digits": 4, "tick_size": 0.0001}
+    specs = [toy_spec("XAUUSD"), toy_spec("EURUSD", base="EUR", quote="USD", **forex)]
+    bars = [toy_bars([QUIET], "XAUUSD"), toy_bars([(1.25,) * 4], "EURUSD", spread=1)]
+    np.testing.assert_array_equal(conversion_rates(Panel(bars), specs, "EUR"), [[0.8, 0.8]])
+
+
+def test_a_currency_that_nothing_converts_is_refused(toy_bars, toy_spec):
+    panel = Panel([toy_bars([QUIET], "XAUUSD")])
+    with pytest.raises(ConfigError, match=r"quoted in USD .* account is in CHF.* USDCHF or CHFUSD"):
+        conversion_rates(panel, [toy_spec("XAUUSD")], "CHF")
+
+
+def test_a_fill_reports_what_was_executed(toy_bars, toy_tape):
+    """The terminal asks ``fill`` itself: nothing on a bar that is not there, the rest in full."""
+    a = toy_bars([QUIET] * 4, "AAA")
+    b = toy_bars([QUIET] * 3, "BBB", hours=[0, 1, 3])
+    simulator = start(toy_tape([a, b]))
+    book, tape = simulator.book, simulator.tape
+    assert fill(book, tape, 0, 1, 2, 5, 0) == 0
+    assert fill(book, tape, 0, 0, 2, 0, 0) == 0
+    assert book.account["n_deals"][0] == 0
+    assert fill(book, tape, 0, 0, 2, 5, 0) == 5
+    assert fill(book, tape, 0, 0, 2, -2, 0) == -2
+    assert fill(book, tape, 0, 0, 2, -10, 0) == -10  # a flip from 3 to -7
+    assert steps(simulator) == [-7, 0]
+    assert book.account["n_deals"][0] == 4
+    # Closing finds its way without money; the opening half does not.
+    assert fill(book, tape, 0, 0, 2, 1_000_000, 0) == 7
+    assert steps(simulator) == [0, 0]
+    assert reasons(simulator)[0] == "not enough money"
