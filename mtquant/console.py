@@ -32,6 +32,13 @@ def run_app(app: typer.Typer) -> None:
     except MTQuantError as error:
         Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(USER_ERROR)
+    except OSError as error:
+        place = f" '{error.filename}'" if error.filename else ""
+        reason = error.strerror or str(error)
+        Console(stderr=True).print(
+            f"error: cannot use{place}: {reason}; choose another place", style="red", markup=False
+        )
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         sys.exit(INTERRUPTED)

@@ -16,6 +16,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+MOST_SHOWN = 24  # names in one sentence
+
 
 class MTQuantError(Exception):
     """Root of every error that mtquant raises on purpose."""
@@ -63,5 +65,6 @@ def unknown(kind: str, value: str, known: Iterable[str], *, cure: str = "") -> s
     if near:
         hint = f"did you mean '{folded[near[0]]}'?"
     else:
-        hint = f"known: {', '.join(names)}" if names else "none is known"
+        shown = ", ".join(names) if len(names) <= MOST_SHOWN else f"it is none of {len(names)}"
+        hint = f"known: {shown}" if names else "none is known"
     return f"unknown {kind} '{value}'; {hint}{' ' + cure if cure else ''}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.config.data import DATA_DIR
 from mtquant.config.load import SYMBOLS, env_for_symbol, find, load_agent, load_env, load_symbols
@@ -37,32 +40,39 @@ def train(
     """Train an agent, select it on validation, test it once, and write a bundle."""
     console = Console()
     if resume is not None:
-        _run_and_show(console, None, resume, out)
+        _run_and_show(
+            console,
+            lambda trainer, screen: trainer.resume_training(resume, out=out, listener=screen),
+        )
         return
     if symbol is None and env is None:
         raise ConfigError("say what to trade: --symbol XAUUSD, or --env NAME")
-    chosen, overrides = _resolve(console, symbol, env, agent, timeframe)
-    if data is not None:
-        imported = import_file_shown(console, data, chosen.symbols[0], timeframe, clock, data_dir)
-        overrides["timeframe"] = imported.timeframe.name
-    elif clock is not None:
+    if data is None and clock is not None:
         raise ConfigError("--clock reads the times of a file; give the file with --data")
-    options = {
-        "env": chosen,
-        "agent": agent,
-        "timesteps": timesteps,
-        "seed": seed,
-        "name": name,
-        "out": out,
-        "data_dir": data_dir,
-        "overrides": overrides,
-    }
-    _run_and_show(console, options, None, out)
+    chosen, overrides = _resolve(console, symbol, env, agent, timeframe)
+    # Here and not above: a wrong name is refused before torch takes its seconds to load.
+    from mtquant.training.plan import TrainingConfig, check_training
+
+    config = TrainingConfig(
+        env=chosen,
+        agent=agent,
+        timesteps=timesteps,
+        seed=seed,
+        name=name,
+        out=out,
+        data_dir=data_dir,
+        overrides=overrides,
+    )
+    if data is not None:
+        check_training(config)
+        imported = import_file_shown(console, data, chosen.symbols[0], timeframe, clock, data_dir)
+        config = replace(config, overrides={**overrides, "timeframe": imported.timeframe.name})
+    _run_and_show(console, lambda trainer, screen: trainer.run_training(config, listener=screen))
 
 
 def _resolve(
     console: Console, symbol: str | None, env: str | None, agent: str, timeframe: str | None
-) -> tuple[EnvConfig, dict[str, object]]:
+) -> tuple[EnvConfig, dict[str, Any]]:
     """The env, and where each configuration file came from."""
     if symbol is not None:
         symbol = load_symbols()[symbol].name
@@ -79,21 +89,13 @@ def _resolve(
     return config, {} if timeframe is None else {"timeframe": timeframe}
 
 
-def _run_and_show(
-    console: Console, options: dict[str, object] | None, resume: str | None, out: Path
-) -> None:
-    # Here and not above: a wrong option is refused before torch takes its seconds to load.
-    from mtquant.training.plan import TrainingConfig
-    from mtquant.training.trainer import Interrupted, resume_training, run_training
+def _run_and_show(console: Console, run: Callable[[Any, TrainingScreen], Bundle]) -> None:
+    from mtquant.training import trainer
 
     try:
         with TrainingScreen(console) as screen:
-            if resume is not None:
-                bundle = resume_training(resume, out=out, listener=screen)
-            else:
-                assert options is not None
-                bundle = run_training(TrainingConfig(**options), listener=screen)  # type: ignore[arg-type]
-    except Interrupted as stopped:
+            bundle = run(trainer, screen)
+    except trainer.Interrupted as stopped:
         console.print(
             f"stopped; go on with: python -m mtquant.train --resume {stopped.name}",
             markup=False,

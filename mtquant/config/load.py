@@ -6,7 +6,8 @@ lets the console say which was taken.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,8 +94,7 @@ def validate(model: type[M], values: Any, where: str) -> M:
 
 def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
     errors = error.errors(include_url=False)
-    # A key that is unknown is more often the misspelt one than the one that is missing.
-    first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
+    first = next((e for e in errors if _misspelt(e, errors)), errors[0])
     place = [str(part) for part in first["loc"]]
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, place[:-1])
@@ -104,6 +104,13 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
         return f"{where}: the key '{'.'.join(place)}' is missing"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {'.'.join(place) or 'values'} = {first['input']!r}: {message}"
+
+
+def _misspelt(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether an unknown key looks like one that is missing, and is therefore what is wrong."""
+    missing = [str(e["loc"][-1]) for e in errors if e["type"] == "missing"]
+    unknown_key = error["type"] == "extra_forbidden"
+    return unknown_key and bool(difflib.get_close_matches(str(error["loc"][-1]), missing))
 
 
 def _model_at(model: type[BaseModel], place: list[str]) -> type[BaseModel]:

@@ -90,6 +90,8 @@ class Store:
 
     def __init__(self, root: Path | str) -> None:
         self.root = Path(root)
+        if self.root.exists() and not self.root.is_dir():
+            raise DataError(f"the store '{self.root}' is a file; name a folder with --data-dir")
 
     def path(self, symbol: str, timeframe: Timeframe) -> Path:
         """Where a series lies.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,13 @@ def plan_training(config: TrainingConfig) -> Plan:
         DataError: The bars contradict the env.
         BundleError: The name is taken.
     """
+    record = check_training(config)
+    market = resolve_market(record.env, config.data, config.data_dir)
+    return Plan(replace(record, fingerprints=market.fingerprints), market, config.out, config.runs)
+
+
+def check_training(config: TrainingConfig) -> RunRecord:
+    """Everything that can be refused without looking at bars; raises as :func:`plan_training`."""
     if config.env is None and config.symbol is None:
         raise ConfigError("say what to trade: a symbol, or an env")
     env = resolve_env(config.env or env_for_symbol(str(config.symbol)), config.overrides)
@@ -96,13 +103,11 @@ def plan_training(config: TrainingConfig) -> Plan:
     agent, agent_name = _agent(config)
     if config.seed < 0:
         raise ConfigError(f"seed = {config.seed} must not be negative")
-    name = config.name or free_name(config.out, f"{env.name}-{agent_name}")
+    name = config.name
+    if name is None:
+        name = free_name(config.out, f"{env.name}-{agent_name}")
     check_places(name, config.out, config.runs)
-    market = resolve_market(env, config.data, config.data_dir)
-    record = RunRecord(
-        name, env, agent, agent_name, config.seed, str(config.data_dir), market.fingerprints
-    )
-    return Plan(record, market, config.out, config.runs)
+    return RunRecord(name, env, agent, agent_name, config.seed, str(config.data_dir), ())
 
 
 def plan_resuming(name: str, out: Path, runs: Path) -> Plan:

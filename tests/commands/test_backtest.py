@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from functools import partial
 
 import pytest
@@ -54,6 +56,18 @@ def test_start_and_end_cut_the_span_and_old_bars_are_noted(mtquant, models, desk
     assert first == "2015-04-15T02:00:00Z"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the zone of a process cannot be set")
+def test_days_are_utc_days_wherever_the_user_sits(mtquant, models, desk, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        done = mtquant("backtest", "small", "--start", "2015-04-15", "--out", "out")
+    time.tzset()
+    assert done.code == 0, done.err
+    report = json.loads((desk / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["tested"]["first_bar"] == "2015-04-15T01:00:00Z"
+
+
 def test_backtest_of_a_rule_on_a_file(write_csv, mtquant, desk, easy_bars):
     write_csv(desk / "gold.csv", easy_bars)
     words = ("--env", "small.yaml", "--data", "gold.csv", "--clock", "utc")
@@ -80,7 +94,7 @@ def test_a_backtest_on_simulated_bars_says_so(mtquant, monkeypatch):
         (("ema_cros",), "did you mean 'ema_cross'?"),
         (("ppo",), "has to learn first"),
         (("none.yaml",), "there is no agent file 'none.yaml'"),
-        (("small.yaml",), "the key 'kind' is missing"),
+        (("small.yaml",), "error: small.yaml: "),
         (("small", "--start", "2015-13-01"), "--start '2015-13-01' is no date"),
         (("small", "--end", "soon"), "--end 'soon' is no date"),
         (("small", "--start", "2030-01-01"), "no bars to trade on in that span"),

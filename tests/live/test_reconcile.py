@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mtquant.brokers import constants as mt5
@@ -129,26 +131,32 @@ def test_a_silent_feed_stops_orders(make_world, tmp_path):
 
 
 def test_missed_bars_are_not_replayed_but_counted(make_world, tmp_path):
-    world = make_world(300)
-    kept, gap = {}, 4
-    for name, missed in (("whole", False), ("outage", True)):
+    """An outage over bars in which nothing would have been done leaves the same record."""
+    world, gap = make_world(300), 3
+
+    def run(name: str, outage_after: int | None) -> dict[int, Any]:
         terminal = world.terminal()
         journal = Journal(tmp_path / f"{name}.db", durable=False)
+        kept = {}
         runner = paper_runner(terminal, journal, world.strategy(), "test")
         for count, report in enumerate(paper_bars(terminal, runner)):
-            if count == 10:
-                held = report.outlook.decisions[0]
-                assert held.target == held.held != 0, "the script holds here"
-                for _ in range(gap if missed else 0):
+            if count == outage_after:
+                for _ in range(gap):
                     terminal.advance()
-            kept[name, terminal.account.forming] = report
-            if count > 20:
-                break
+            kept[terminal.account.forming] = report
         journal.close()
-    newest = world.rows[0] + 1 + 10 + gap + 2
-    both = kept["whole", newest], kept["outage", newest]
-    assert all(report is not None for report in both)
-    assert both[0].outlook.record == both[1].outlook.record
+        return kept
+
+    whole = run("whole", None)
+    holds = [
+        report.outlook.decisions[0].target == report.outlook.decisions[0].held != 0
+        for report in whole.values()
+    ]
+    start = next(k for k in range(len(holds)) if all(holds[k : k + gap + 1]))
+    outage = run("outage", start)
+    after = list(whole)[start + gap + 1]
+    assert list(whole)[start + 1] not in outage and after in outage
+    assert outage[after].outlook.record == whole[after].outlook.record
 
 
 def test_only_the_simulated_netting_account_is_taken(make_world, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from mtquant.errors import BundleError, ConfigError, DataError, MTQuantError
 from mtquant.market.store import Source, Store
 from mtquant.sim.simulator import Simulator
 from mtquant.training import callbacks
+from mtquant.training.export import flat_policy
 from mtquant.training.trainer import Interrupted, resume_training, run_training
 
 
@@ -207,7 +208,7 @@ def test_a_damaged_file_is_refused_in_one_sentence(stopped, name, damage):
     assert_refused(stopped)
 
 
-@pytest.mark.parametrize("content", [None, b"", b"junk" * 99], ids=repr)
+@pytest.mark.parametrize("content", [None, b"", b"junk" * 99, flat_policy(11, 1)], ids=range(4))
 def test_a_lost_incumbent_is_refused_and_not_replaced_by_flat(stored, heard, content):
     with pytest.raises(Interrupted):
         run_training(stored, listener=heard(KeyboardInterrupt(), 2048, "validation"))

@@ -17,6 +17,7 @@ from mtquant.agents.bundle import load_bundle
 from mtquant.backtest.report import console_table
 from mtquant.config.data import simulated_market
 from mtquant.market.bars import Bars
+from mtquant.training.selection import Selection
 from mtquant.training.trainer import run_training
 
 
@@ -143,6 +144,13 @@ def test_where_nothing_beats_flat_the_bundle_is_flat(config, heard):
     rows = np.random.default_rng(0).normal(size=(20, 11)).astype(np.float32)
     assert not any(bundle.agent.predict(row)[0].any() for row in rows)
     assert manifest.metrics["agent"] == manifest.metrics["flat"]
+
+
+def test_an_incumbent_that_chance_explains_in_the_end_is_dropped(config, monkeypatch):
+    monkeypatch.setattr(Selection, "learned", property(lambda selection: False))
+    bundle = run_training(config)
+    assert bundle.manifest.metrics["agent"] == bundle.manifest.metrics["flat"]
+    assert not bundle.agent.predict(np.ones(11, np.float32))[0].any()
 
 
 def test_simulated_bars_say_so_wherever_numbers_stand(config, heard, monkeypatch):
