@@ -31,7 +31,9 @@ def backtest(
     name: Annotated[str, typer.Argument(help="A bundle, or a rule agent such as ema_cross.")],
     data: Annotated[Path | None, typer.Option(help="A file of bars instead of its own.")] = None,
     clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
-    env: Annotated[str, typer.Option(help="Env of a rule agent.")] = "xauusd_h1",
+    env: Annotated[
+        str | None, typer.Option(help="Env of a rule agent; xauusd_h1 if omitted.")
+    ] = None,
     start: Annotated[str | None, typer.Option(help="First day, such as 2023-01-31, UTC.")] = None,
     end: Annotated[str | None, typer.Option(help="Day after the last, UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
@@ -46,6 +48,8 @@ def backtest(
     tested = named_agent(name, checkpoints)
     notes: tuple[str, ...] = ()
     if isinstance(tested, Bundle):
+        if env is not None:
+            raise ConfigError(f"bundle {tested.name} brings its own env; leave --env out")
         agent: Agent = tested.agent
         market = given_file(tested.env, data, clock) or market_of(tested, data_dir)
         scenario = bundle_scenario(tested, market)
@@ -57,13 +61,13 @@ def backtest(
         rows = _rows(scenario, span)
         notes = _overlap(tested, scenario, rows)
     else:
-        config = load_env(env)[0]
+        config = load_env(env or "xauusd_h1")[0]
         market = given_file(config, data, clock) or resolve_market(config, data_dir=data_dir)
         agent = build_rule(tested.kind, tested.params, len(config.symbols))
         scenario = Scenario.fit_all(config, market)
         rows = _rows(scenario, _span(start, end))
     report = _report(agent, scenario, rows, notes)
-    folder = out or REPORTS / Path(name).stem
+    folder = out or REPORTS / Path(name).name.removesuffix(".yaml")
     folder.mkdir(parents=True, exist_ok=True)
     _json, page = write_report(report, folder)
     console = Console()

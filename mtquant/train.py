@@ -13,7 +13,7 @@ from rich.console import Console
 from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.config.data import DATA_DIR
-from mtquant.config.load import SYMBOLS, env_for_symbol, find, load_agent, load_env, load_symbols
+from mtquant.config.load import SYMBOLS, env_of_symbol, find, load_agent, load_env, load_symbols
 from mtquant.config.schema import EnvConfig
 from mtquant.console import INTERRUPTED, TrainingScreen, run_app
 from mtquant.data_commands import import_file_shown
@@ -40,6 +40,10 @@ def train(
     """Train an agent, select it on validation, test it once, and write a bundle."""
     console = Console()
     if resume is not None:
+        if symbol or env or data or name:
+            raise ConfigError(
+                f"--resume {resume} goes on with what that run began with; leave the rest out"
+            )
         _run_and_show(
             console,
             lambda trainer, screen: trainer.resume_training(resume, out=out, listener=screen),
@@ -76,7 +80,7 @@ def _resolve(
     """The env, and where each configuration file came from."""
     if symbol is not None:
         symbol = load_symbols()[symbol].name
-    config, env_file = load_env(env if env is not None else env_for_symbol(str(symbol)))
+    config, env_file = load_env(env) if env is not None else env_of_symbol(str(symbol))
     if symbol is not None and symbol not in config.symbols:
         raise ConfigError(
             f"env {config.name} trades {', '.join(config.symbols)}, not {symbol}; leave one out"
@@ -84,8 +88,8 @@ def _resolve(
     _agent, agent_file = load_agent(agent)
     symbols_file = find(SYMBOLS)
     for what, found in (("env", env_file), ("agent", agent_file), ("symbols", symbols_file)):
-        if found is not None:
-            console.print(f"{what:<8} {found.path.name} ({found.origin})", highlight=False)
+        origin = f"{found.path.name} ({found.origin})" if found else f"{config.name} (defaults)"
+        console.print(f"{what:<8} {origin}", highlight=False)
     return config, {} if timeframe is None else {"timeframe": timeframe}
 
 

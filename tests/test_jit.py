@@ -112,3 +112,27 @@ def test_without_the_jit_a_kernel_is_the_function_itself(monkeypatch):
 
     assert jit.kernel(plain) is plain
     assert jit.kernel(allocates=True)(plain) is plain
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o702])
+def test_a_folder_that_others_may_write_to_is_not_trusted(tmp_path, monkeypatch, fresh_cache, mode):
+    """A compiled kernel is code: whoever writes it is whoever runs it."""
+    planted = tmp_path / "kernels" / jit.sources_digest()
+    planted.mkdir(parents=True)
+    planted.chmod(mode)
+    monkeypatch.setenv("MTQUANT_CACHE_DIR", str(tmp_path))
+    folder = jit.cache_folder()
+    assert not folder.is_relative_to(tmp_path)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    folder.rmdir()
+
+
+@posix
+def test_a_folder_of_somebody_else_is_not_trusted(tmp_path, monkeypatch, fresh_cache):
+    monkeypatch.setenv("MTQUANT_CACHE_DIR", str(tmp_path))
+    owner = os.getuid()
+    monkeypatch.setattr(jit.os, "getuid", lambda: owner + 1)
+    folder = jit.cache_folder()
+    assert not folder.is_relative_to(tmp_path)
+    folder.rmdir()

@@ -7,7 +7,7 @@ travels with the bars into console, report and manifest.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,11 @@ class MarketData:
     def fingerprints(self) -> tuple[str, ...]:
         """Of each symbol's bars."""
         return tuple(bars.fingerprint() for bars in self.panel.bars)
+
+    def between(self, first_ns: int, last_ns: int) -> MarketData:
+        """The same market, cut to the bars that open in ``[first_ns, last_ns]``."""
+        panel = Panel([bars.between(first_ns, last_ns + 1) for bars in self.panel.bars])
+        return replace(self, panel=panel)
 
     @property
     def description(self) -> str:

@@ -178,17 +178,10 @@ def _locate(kind: str, name: str, folder: str) -> Found:
     return found
 
 
-def env_for_symbol(symbol: str) -> str:
-    """Name of the shipped env that trades ``symbol`` alone.
-
-    Raises:
-        ConfigError: There is none.
-    """
-    names = available("envs")
-    for name in names:
-        if load_env(name)[0].symbols == (symbol,):
-            return name
-    raise ConfigError(
-        f"no env trades {symbol} alone (there are {', '.join(names)}); write envs/{symbol.lower()}"
-        "_h1.yaml after envs/xauusd_h1.yaml, or choose one with --env"
-    )
+def env_of_symbol(symbol: str) -> tuple[EnvConfig, Found | None]:
+    """The env that trades ``symbol`` alone; the schema's defaults on H1 where no file does."""
+    for name in available("envs"):
+        env, found = load_env(name)
+        if env.symbols == (symbol,):
+            return env, found
+    return EnvConfig(name=f"{symbol.lower()}_h1", symbols=(symbol,)), None

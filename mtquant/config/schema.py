@@ -153,7 +153,14 @@ class EnvConfig(Frozen):
     name: Name
     symbols: Annotated[tuple[str, ...], Field(min_length=1)]
     timeframe: str = "H1"
-    features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)]
+    features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)] = (
+        "returns",
+        "technical",
+        "trend",
+        "volatility",
+        "spread",
+        "calendar",
+    )
     account: AccountConfig = AccountConfig()
     sizing: SizingConfig = SizingConfig()
     costs: CostsConfig = CostsConfig()

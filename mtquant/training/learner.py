@@ -8,7 +8,7 @@ dotted path.
 from __future__ import annotations
 
 import inspect
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 POLICY_KEYS = ("net_arch", "activation_fn", "log_std_init", "optimizer_class", "optimizer_kwargs")
 # Decided by the trainer, not by an agent's file.
 RESERVED = {"self", "policy", "env", "seed", "device", "verbose", "tensorboard_log"}
+SHARES = {"gamma", "gae_lambda", "tau", "clip_range"}
 COUNTS = {"batch_size", "n_steps", "n_epochs", "buffer_size", "train_freq"}
 RESERVED |= {"_init_setup_model", "policy_kwargs", "stats_window_size"}
 
@@ -71,7 +72,9 @@ def _check_value(kind: str, name: str, value: Any, default: Any) -> None:
         fits, wanted = number and isinstance(value, int) and value >= least, "a whole number"
         wanted += " above 0" if name in COUNTS else ""
     elif isinstance(default, float):
-        fits, wanted = number and value >= 0, "a number, 0 or above"
+        most = 1.0 if name in SHARES else inf
+        fits, wanted = number and 0 <= value <= most, "a number, 0 or above"
+        wanted += " and at most 1" if name in SHARES else ""
     elif isinstance(default, str):
         automatic = isinstance(value, str) and value.startswith(default)
         fits, wanted = number or automatic, f"a number or '{default}'"

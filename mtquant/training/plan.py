@@ -8,7 +8,7 @@ from typing import Any
 
 from mtquant.agents.catalogue import CHECKPOINTS, free_name
 from mtquant.config.data import DATA_DIR, MarketData, resolve_market
-from mtquant.config.load import env_for_symbol, load_agent
+from mtquant.config.load import env_of_symbol, load_agent, load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig, folder_name
 from mtquant.envs.scenario import resolve_env
 from mtquant.errors import BundleError, ConfigError, DataError
@@ -88,14 +88,16 @@ def plan_training(config: TrainingConfig) -> Plan:
     """
     record = check_training(config)
     market = resolve_market(record.env, config.data, config.data_dir)
-    return Plan(replace(record, fingerprints=market.fingerprints), market, config.out, config.runs)
+    time = market.panel.time
+    known = replace(record, fingerprints=market.fingerprints, history=(int(time[0]), int(time[-1])))
+    return Plan(known, market, config.out, config.runs)
 
 
 def check_training(config: TrainingConfig) -> RunRecord:
     """Everything that can be refused without looking at bars; raises as :func:`plan_training`."""
     if config.env is None and config.symbol is None:
         raise ConfigError("say what to trade: a symbol, or an env")
-    env = resolve_env(config.env or env_for_symbol(str(config.symbol)), config.overrides)
+    env = resolve_env(config.env or env_of_symbol(_known(config))[0], config.overrides)
     if config.symbol is not None and config.symbol not in env.symbols:
         raise ConfigError(
             f"env {env.name} trades {', '.join(env.symbols)}, not {config.symbol}; leave one out"
@@ -107,7 +109,7 @@ def check_training(config: TrainingConfig) -> RunRecord:
     if name is None:
         name = free_name(config.out, f"{env.name}-{agent_name}")
     check_places(name, config.out, config.runs)
-    return RunRecord(name, env, agent, agent_name, config.seed, str(config.data_dir), ())
+    return RunRecord(name, env, agent, agent_name, config.seed, str(config.data_dir))
 
 
 def plan_resuming(name: str, out: Path, runs: Path) -> Plan:
@@ -121,13 +123,17 @@ def plan_resuming(name: str, out: Path, runs: Path) -> Plan:
     checkpoint = read_checkpoint(runs, name)
     record = checkpoint.record
     check_places(name, out, runs)
-    market = resolve_market(record.env, data_dir=Path(record.data_dir))
+    market = resolve_market(record.env, data_dir=Path(record.data_dir)).between(*record.history)
     if market.fingerprints != record.fingerprints:
         raise DataError(
             f"run '{name}' began with other bars than '{market.source}' holds now; restore them "
             "or start a new training"
         )
     return Plan(record, market, out, runs, checkpoint)
+
+
+def _known(config: TrainingConfig) -> str:
+    return load_symbols()[str(config.symbol)].name
 
 
 def _agent(config: TrainingConfig) -> tuple[AgentConfig, str]:

@@ -72,7 +72,8 @@ class Selection:
     def offer(self, score: Score, frames: int) -> bool:
         """Count a checkpoint; True if it becomes the incumbent."""
         self.tried += 1
-        accepted = score.mean_reward > self.best.mean_reward and self._clears(score)
+        incumbent = self.best if self.learned else FLAT
+        accepted = score.mean_reward > incumbent.mean_reward and self._clears(score)
         if accepted:
             self.best, self.best_frames = score, frames
         return accepted
@@ -92,8 +93,8 @@ class Selection:
         """What was decided, for report and manifest."""
         if not self.learned:
             return (
-                f"None of {self.tried} checkpoints beat flat on validation by more than chance "
-                "allows: this bundle stays flat."
+                f"None of {self.tried} checkpoints beat flat on validation by more than the best "
+                "of so many is expected to by chance: this bundle stays flat."
             )
         return (
             f"The checkpoint at {self.best_frames:,} frames was selected from {self.tried} on "

@@ -41,6 +41,7 @@ class RunRecord:
         seed: Of the training.
         data_dir: Folder of the store.
         fingerprints: Of the bars.
+        history: Opens of their first and last, ns UTC.
     """
 
     name: str
@@ -49,11 +50,16 @@ class RunRecord:
     agent_name: str
     seed: int
     data_dir: str
-    fingerprints: tuple[str, ...]
+    fingerprints: tuple[str, ...] = ()
+    history: tuple[int, int] = (0, 0)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
-        plain = {**self.__dict__, "fingerprints": list(self.fingerprints)}
+        plain = {
+            **self.__dict__,
+            "fingerprints": list(self.fingerprints),
+            "history": list(self.history),
+        }
         return plain | {key: plain[key].model_dump(mode="json") for key in ("env", "agent")}
 
     @classmethod
@@ -65,6 +71,7 @@ class RunRecord:
                 "env": EnvConfig.model_validate(data["env"]),
                 "agent": AgentConfig.model_validate(data["agent"]),
                 "fingerprints": tuple(data["fingerprints"]),
+                "history": (int(data["history"][0]), int(data["history"][1])),
             }
         )
 

@@ -119,7 +119,6 @@ def _learn(
     record, checkpoint = plan.record, plan.checkpoint
     learning = record.agent.learning
     env = SB3VecEnv(scenario, learning.n_envs)
-    env.seed(record.seed)
     model = build_learner(record.agent, env, record.seed)
     model.set_logger(configure(str(plan.folder), ["tensorboard"]))
 

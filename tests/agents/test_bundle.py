@@ -350,3 +350,53 @@ def test_no_bundle_at_all(tmp_path):
         load_bundle(tmp_path)
     with pytest.raises(MTQuantError):
         load_bundle(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("scale", [float("inf"), float("-inf"), float("nan")])
+def test_a_reward_unit_is_a_finite_number(write, scale):
+    bundle = write()
+    edit(bundle, lambda manifest: manifest.update(reward_scale=scale))
+    with pytest.raises(BundleError, match="field 'reward_scale'"):
+        load_bundle(bundle.path)
+
+
+def test_a_timeframe_that_does_not_exist_is_the_bundles_fault(write, tmp_path):
+    write(name="old", created="2024-01-01T00:00:00Z")
+    bundle = write(name="new", created="2024-05-01T00:00:00Z")
+    edit(bundle, lambda manifest: manifest["env"].update(timeframe="H7"))
+    with pytest.raises(BundleError, match=r"field 'env\.timeframe': .*'H7'") as caught:
+        load_bundle(bundle.path)
+    assert "\n" not in str(caught.value)
+    assert newest_bundle(tmp_path / "checkpoints").name == "old"
+
+
+def test_a_write_that_was_cut_off_is_no_bundle(write, tmp_path):
+    """A killed process may leave a whole folder that was never renamed."""
+    root = tmp_path / "checkpoints"
+    bundle = write(created="2024-05-01T00:00:00Z")
+    leftover = root / ".writing-k3x9"
+    bundle.path.rename(leftover)
+    assert (leftover / "manifest.json").is_file()
+    assert bundle_names(root) == []
+    with pytest.raises(BundleError, match="no valid bundle"):
+        newest_bundle(root)
+    write(created="2024-01-01T00:00:00Z")
+    assert newest_bundle(root).path == root / "tiny"
+    with pytest.raises(BundleError, match=r"unknown bundle '\.writing-k3x9'"):
+        find_bundle(leftover.name, root)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"inputs": ["nonsense"]}, r"field 'inputs': unknown .*'nonsense'"),
+        ({"inputs": []}, r"make 6 observation columns, policy\.onnx takes 7"),
+        ({"symbols": []}, r"field 'symbols' is empty, the env trades XAUUSD"),
+        ({"window": 4}, r"'window' make 10 observation columns, policy\.onnx takes 7"),
+    ],
+)
+def test_fields_that_contradict_each_other_are_refused(write, changes, said):
+    """Their hashes are right: whoever sealed the bundle sealed a contradiction."""
+    with pytest.raises(BundleError, match=said) as caught:
+        write(**changes)
+    assert "manifest.json" in str(caught.value)

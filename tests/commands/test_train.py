@@ -66,7 +66,6 @@ def test_a_file_in_the_working_directory_wins_over_the_packaged_one(mtquant, des
     [
         ((), "say what to trade: --symbol XAUUSD"),
         (("--symbol", "XAUSD"), "unknown symbol 'XAUSD'; did you mean 'XAUUSD'?"),
-        (("--symbol", "US500"), "no env trades US500 alone"),
         (("--symbol", "EURUSD", "--env", "small.yaml"), "env small trades XAUUSD, not EURUSD"),
         (("--env", "xauusd_h2"), "unknown env 'xauusd_h2'; did you mean 'xauusd_h1'?"),
         (("--env", "other.yaml"), "there is no env file 'other.yaml'"),

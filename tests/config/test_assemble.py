@@ -147,3 +147,28 @@ def test_the_store_comes_before_the_simulated_market(tmp_path, monkeypatch):
     assert stored.fingerprints == (quiet().fingerprint(),)
     given = resolve_market(env_of(), quiet(n=60), data_dir=tmp_path)
     assert len(given.panel) == 60
+
+
+def asked_for(warm_up: int, config: SplitConfig) -> int:
+    with pytest.raises(DataError) as caught:
+        split_rows(300, warm_up, config)
+    return int(re.search(r"need (\d+);", str(caught.value)).group(1))
+
+
+@given(st.integers(1, 2_000), SHARES, SHARES, st.integers(0, 300))
+def test_the_number_asked_for_is_at_most_a_twentieth_too_high(warm_up, validation, test, gap):
+    config = SplitConfig(validation=validation, test=test, embargo_bars=gap)
+    needed = asked_for(warm_up, config)
+    split_rows(needed, warm_up, config)
+    with pytest.raises(DataError):
+        split_rows(int(needed * 0.95), warm_up, config)
+
+
+def test_no_embargo_is_asked_for_after_the_test_split():
+    """A twentieth of the bars has to hold 201; nothing follows it that must be kept apart."""
+    config = SplitConfig(validation=0.3, test=0.05, embargo_bars=300)
+    needed = asked_for(50, config)
+    assert 201 / 0.05 <= needed <= 203 / 0.05
+    split_rows(needed, 50, config)
+    with pytest.raises(DataError):
+        split_rows(int(needed * 0.95), 50, config)

@@ -7,13 +7,14 @@ import yaml
 
 from mtquant.config.load import (
     available,
-    env_for_symbol,
+    env_of_symbol,
     find,
     load_agent,
     load_env,
     load_symbols,
     read_yaml,
 )
+from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,6 @@ def test_the_eight_symbols_are_shipped():
         (load_env, ".hidden", "neither the name"),
         (load_env, "nowhere.yaml", "there is no env file 'nowhere.yaml'"),
         (load_agent, "nowhere.yml", "there is no agent file 'nowhere.yml'"),
-        (env_for_symbol, "GBPUSD", "no env trades GBPUSD alone"),
     ],
 )
 def test_a_name_that_does_not_exist(load, name, said):
@@ -94,7 +94,7 @@ def test_an_unknown_symbol_names_the_nearest():
 
 @pytest.mark.parametrize(("symbol", "env"), [("XAUUSD", "xauusd_h1"), ("BTCUSD", "btcusd_m5")])
 def test_the_env_of_a_symbol(symbol, env):
-    assert env_for_symbol(symbol) == env
+    assert env_of_symbol(symbol)[0].name == env
 
 
 @pytest.mark.parametrize(
@@ -157,8 +157,8 @@ def test_a_wrong_key_or_value_is_one_sentence_with_its_place(here, changes, said
 
 
 def test_a_missing_key_is_named(here):
-    path = write(here / "mine.yaml", {"symbols": ["XAUUSD"]})
-    with pytest.raises(ConfigError, match="the key 'features' is missing"):
+    path = write(here / "mine.yaml", {"features": ["returns"]})
+    with pytest.raises(ConfigError, match="the key 'symbols' is missing"):
         load_env(str(path))
 
 
@@ -263,3 +263,73 @@ def test_an_agent_file_says_what_it_is(here):
     path = write(here / "mine.yaml", {"params": {}})
     with pytest.raises(ConfigError, match="the key 'kind' is missing"):
         load_agent(str(path))
+
+
+def test_a_wrong_timeframe_names_the_file(here):
+    path = write(here / "mine.yaml", {**GOLD, "timeframe": "H7"})
+    with pytest.raises(ConfigError, match=r"mine\.yaml: timeframe = 'H7': unknown timeframe 'H7'"):
+        load_env(str(path))
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"account": {"capital": True}}, "account.capital = True: true stands"),
+        ({"account": {"leverage": True}}, "account.leverage = True"),
+        ({"episode": {"bars": False}}, "episode.bars = False"),
+        ({"costs": {"commission_per_lot": False}}, "costs.commission_per_lot = False"),
+        ({"name": True}, "name = True"),
+    ],
+)
+def test_yes_and_no_are_no_numbers(here, changes, place):
+    """YAML reads ``yes`` and ``on`` as true, which Python counts as 1."""
+    path = write(here / "mine.yaml", {**GOLD, **changes})
+    with pytest.raises(ConfigError) as caught:
+        load_env(str(path))
+    assert place in one_sentence(caught)
+    answered = write(here / "yours.yaml", {**GOLD, "episode": {"randomise": False}})
+    assert load_env(str(answered))[0].episode.randomise is False
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (7, "found 7"),
+        ("gold", "found 'gold'"),
+        (None, "found None"),
+        (["metal"], "found ['metal']"),
+        ({"clock": "ny+seven"}, "unknown clock 'ny+seven'"),
+        ({"clock": "utc+25"}, "'utc+25' is shifted by more than 14 hours"),
+        ({"hours": {"mon-fri": "24:00-01:00"}}, "cannot read the trading hours 'mon-fri: 24:00"),
+        ({"hours": {"mon-fri": "always"}}, "cannot read the trading hours 'mon-fri: always'"),
+        ({"hours": {"monday": "01:00-24:00"}}, "'monday'; did you mean 'mon'?"),
+        ({"hours": {"mon-fri": "01:00-24:00", "tue": "02:00-03:00"}}, "overlap others"),
+    ],
+)
+def test_a_wrong_symbol_names_its_file_and_itself(here, change, said):
+    listed = read_yaml(ROOT / "configs" / "symbols.yaml")
+    listed["EURUSD"] = {**listed["EURUSD"], **change} if isinstance(change, dict) else change
+    path = write(here / "configs" / "symbols.yaml", listed)
+    with pytest.raises(ConfigError) as caught:
+        load_symbols()
+    message = one_sentence(caught)
+    assert message.startswith(f"{path}: EURUSD")
+    assert said in message
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"), [("contract_size", "contract_sise"), ("hours", "hour"), ("quote", "qoute")]
+)
+def test_a_misspelt_key_that_is_required_is_said_to_be_misspelt(here, right, wrong):
+    listed = read_yaml(ROOT / "configs" / "symbols.yaml")
+    listed["EURUSD"][wrong] = listed["EURUSD"].pop(right)
+    write(here / "configs" / "symbols.yaml", listed)
+    with pytest.raises(ConfigError) as caught:
+        load_symbols()
+    assert f"EURUSD: unknown key '{wrong}'; did you mean '{right}'?" in one_sentence(caught)
+
+
+def test_a_symbol_without_a_file_trades_by_the_defaults():
+    env, found = env_of_symbol("GBPUSD")
+    assert found is None and env.symbols == ("GBPUSD",) and env.timeframe == "H1"
+    assert env == EnvConfig(name="gbpusd_h1", symbols=("GBPUSD",))

@@ -64,3 +64,17 @@ def test_gymnasium_is_left_as_it_was():
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert ran.stdout == "SourceFileLoader SourceFileLoader\n[]\n", ran.stderr
+
+
+def test_asking_for_gymnasium_without_importing_it_spoils_nothing():
+    """Libraries look whether an optional dependency exists; that is no import of it."""
+    code = (
+        "import importlib.util, mtquant\n"
+        "assert importlib.util.find_spec('gymnasium') is not None\n"
+        "assert importlib.util.find_spec('gymnasium') is not None\n"
+        "import gymnasium\n"
+        "print('mtquant/XAUUSD-H1-v0' in gymnasium.registry)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert ran.stdout == "True\n", ran.stderr

@@ -117,3 +117,18 @@ def test_a_target_is_on_the_grid_and_never_more_than_was_asked(action, full, hel
     assert target * action >= 0
     mirrored = target_steps(sizing(), -action, full, -held, least, 500)
     assert mirrored == -target
+
+
+@pytest.mark.parametrize(
+    ("action", "max_steps", "most", "steps"),
+    [
+        (0.05, LARGEST, 500.0, 250),  # a share of full size would be 500 steps wide
+        (0.11, LARGEST, 500.0, 500),  # 550, within 50 of what is held
+        (0.5, 500, float("inf"), 250),  # the symbol's largest position bounds it as well
+        (0.9, 500, float("inf"), 500),
+    ],
+)
+def test_the_band_is_a_share_of_what_can_be_held(action, max_steps, most, steps):
+    """Full size is 5,000 steps, 500 are all that may be held and are."""
+    assert target_steps(sizing(), action, 5_000.0, 500, 1, max_steps, most) == steps
+    assert target_steps(sizing(), -action, 5_000.0, -500, 1, max_steps, most) == -steps

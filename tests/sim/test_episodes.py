@@ -163,3 +163,37 @@ def test_finished_lanes_start_again_and_hand_over_their_last_observation(toy_bar
         np.testing.assert_array_equal(fresh[:2], tape.features[row])
         assert fresh[2] == 0.0  # flat again
     assert (simulator.book.account["bars"] == 0).all()
+
+
+def randomised(toy_bars, toy_tape, *actions: float) -> Simulator:
+    """400 lanes with random starts that went through ``actions`` on bars that never move."""
+    tape = toy_tape(toy_bars(FLAT_BARS), first=10, last=40, episode_bars=12, randomise=1)
+    simulator = Simulator(tape, 400)
+    simulator.seed(4)
+    simulator.reset()
+    for action in actions:
+        assert not simulator.step(np.full((400, 1), action, np.float32)).finished
+    return simulator
+
+
+def test_a_drawdown_before_the_episode_is_not_the_episodes(toy_bars, toy_tape):
+    simulator = randomised(toy_bars, toy_tape, 0.0, 0.0, 0.0)
+    account = simulator.book.account
+    assert (account["peak"] > account["equity"] * 1.01).any()
+    flat = [lane for lane in range(400) if account["trades"][lane] == 0]
+    assert len(flat) > 100
+    for lane in flat:
+        summary = simulator.summary(lane)
+        assert (summary.max_drawdown, summary.total_return, summary.trades) == (0.0, 0.0, 0)
+
+
+def test_bars_before_the_episode_are_no_holding_bars(toy_bars, toy_tape):
+    """Held for three bars of the episode, however old the position was at its start."""
+    nan = float("nan")
+    started = randomised(toy_bars, toy_tape)
+    held = np.flatnonzero(started.book.positions["steps"][:, 0])
+    assert started.book.positions["age"][held, 0].max() > 20
+    simulator = randomised(toy_bars, toy_tape, nan, nan, nan, 0.0, 0.0)
+    assert {simulator.summary(int(lane)).average_holding_bars for lane in held} == {3.0}
+    at_once = randomised(toy_bars, toy_tape, 0.0, 0.0)
+    assert {at_once.summary(int(lane)).average_holding_bars for lane in held} == {0.0}

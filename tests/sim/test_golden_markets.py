@@ -785,3 +785,32 @@ def test_golden_market(market, toy_spec, toy_bars, toy_tape):
         assert ENDS[status] == ("running" if t < len(rows) - 1 else market.ends), t
     for name, paid in market.costs.items():
         assert account[name] == pytest.approx(paid, abs=1e-9), name
+
+
+@pytest.mark.parametrize(("action", "price"), [(1.0, 98.60), (-1.0, 101.50)])
+@pytest.mark.parametrize("cents", range(1, 140, 6))
+def test_a_stop_out_on_a_tick_is_not_pushed_beside_it(toy_bars, toy_tape, action, price, cents):
+    """5,000 steps are out at equity 2,500, reached at the bid 98.60 or 101.40 however far it goes.
+
+    Long 10,000 + 5,000 * (98.60 - 100.10), short 10,000 + 5,000 * (100 - 101.50).
+    """
+    beyond = 98.60 - cents / 100 if action > 0 else 101.40 + cents / 100
+    bars = toy_bars([(100.0,) * 4, (100.0, max(100.0, beyond), min(100.0, beyond), 100.0)])
+    simulator = Simulator(toy_tape(bars, notional_fraction=50.0, max_exposure=50.0))
+    simulator.place(0, 0, 1, 10_000.0)
+    assert simulator.step_lane(0, np.array([[action]], np.float32))[2] == TERMINATED
+    assert simulator.book.deals["price"][0, 1] == pytest.approx(price, abs=1e-9)
+    assert simulator.book.account["balance"][0] == pytest.approx(2_500.0, abs=1e-6)
+
+
+def test_the_band_is_a_share_of_the_maximum_exposure(toy_bars, toy_tape):
+    """Full size is 5,000 steps, the limit allows 500: a twentieth of full size is half of them."""
+    tape = toy_tape(toy_bars([(100.0,) * 4] * 4), notional_fraction=50.0)
+    simulator = Simulator(tape)
+    simulator.place(0, 0, 3, 10_000.0)
+    held = []
+    for action in (1.0, 0.05, 0.05):
+        simulator.step_lane(0, np.array([[action]], np.float32))
+        held.append(int(simulator.book.positions["steps"][0, 0]))
+    # The spread costs 50: full size is 4,975 steps and a twentieth 248.75.
+    assert held == [500, 248, 248]

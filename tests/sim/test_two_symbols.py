@@ -7,9 +7,10 @@ import pytest
 
 from mtquant.errors import ConfigError
 from mtquant.market.panel import Panel
+from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.checks import REASONS
 from mtquant.sim.fills import fill
-from mtquant.sim.kernel import TERMINATED
+from mtquant.sim.kernel import RUNNING, TERMINATED
 from mtquant.sim.simulator import Simulator
 from mtquant.sim.tape import conversion_rates
 
@@ -187,3 +188,27 @@ def test_a_fill_reports_what_was_executed(toy_bars, toy_tape):
     assert fill(book, tape, 0, 0, 2, 1_000_000, 0) == 7
     assert steps(simulator) == [0, 0]
     assert reasons(simulator)[0] == "not enough money"
+
+
+def test_a_stop_out_closes_only_what_has_a_bar(toy_bars, toy_tape):
+    """B pauses while A falls; margin 4,998 in all, so both are out at equity 2,499.
+
+    B stands 249.90 below its entry, A may lose 7,251.10 of its 2,499 steps: 97.1984, rounded
+    against the account to 97.19. 10,000 - 2,499 * 2.91 = 2,727.91. B is closed on its next bar.
+    """
+    a = toy_bars([QUIET, QUIET, (100.0, 100.0, 96.0, 100.0), QUIET], "AAA")
+    b = toy_bars([QUIET] * 3, "BBB", hours=[0, 1, 3])
+    simulator = start(toy_tape([a, b], notional_fraction=24.99, max_exposure=50.0))
+    assert advance(simulator, 1.0, 1.0) == RUNNING
+    assert steps(simulator) == [2499, 2499]
+    nan = float("nan")
+    assert advance(simulator, nan, nan) == RUNNING
+    assert steps(simulator) == [0, 2499]
+    account, deals = simulator.book.account, simulator.book.deals[0]
+    assert (account["n_deals"][0], deals["symbol"][0]) == (1, 0)
+    assert deals["price"][0] == pytest.approx(97.19, abs=1e-9)
+    assert account["balance"][0] == pytest.approx(2_727.91, abs=1e-9)
+    assert account["level"][0] == LEVEL_3
+    assert advance(simulator, nan, nan) == TERMINATED
+    assert steps(simulator) == [0, 0]
+    assert account["balance"][0] == pytest.approx(2_478.01, abs=1e-9)
