@@ -15,10 +15,18 @@ from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.agents.origin import market_of, split_times
 from mtquant.agents.rules import build_rule
-from mtquant.backtest.report import Provenance, Report, console_table, write_report
-from mtquant.backtest.run import bundle_scenario, named_agent, run_agent, run_baselines
+from mtquant.backtest.compare import compare
+from mtquant.backtest.report import console_table, write_report
+from mtquant.backtest.run import bundle_scenario, named_agent, run_agent
 from mtquant.config.assemble import iso_time
-from mtquant.config.data import DATA_DIR, MarketData, given_market, read_bars, resolve_market
+from mtquant.config.data import (
+    DATA_DIR,
+    MarketData,
+    given_market,
+    only_symbol,
+    read_bars,
+    resolve_market,
+)
 from mtquant.config.load import load_env
 from mtquant.config.schema import EnvConfig
 from mtquant.envs.scenario import Scenario
@@ -66,7 +74,8 @@ def backtest(
         agent = build_rule(tested.kind, tested.params, len(config.symbols))
         scenario = Scenario.fit_all(config, market)
         rows = _rows(scenario, _span(start, end))
-    report = _report(agent, scenario, rows, notes)
+    ledger = run_agent(agent, scenario, rows).ledger
+    report = compare(ledger, scenario, rows, what="backtest", agent=agent.name, notes=notes)
     folder = out or REPORTS / Path(name).name.removesuffix(".yaml")
     folder.mkdir(parents=True, exist_ok=True)
     _json, page = write_report(report, folder)
@@ -86,12 +95,7 @@ def given_file(env: EnvConfig, data: Path | None, clock: str | None) -> MarketDa
         if clock is not None:
             raise ConfigError("--clock reads the times of a file; give the file with --data")
         return None
-    if len(env.symbols) > 1:
-        raise ConfigError(
-            f"env {env.name} trades {len(env.symbols)} symbols; import each file with "
-            "`mtquant data import` and leave --data out"
-        )
-    bars = read_bars(data, env.symbols[0], clock=clock)
+    bars = read_bars(data, only_symbol(env), clock=clock)
     return given_market(env, bars)
 
 
@@ -138,23 +142,4 @@ def _overlap(bundle: Bundle, scenario: Scenario, rows: tuple[int, int]) -> tuple
     return (
         f"The bundle was trained and selected on bars up to {iso_time(known_until)}: what it does "
         "before is no evidence.",
-    )
-
-
-def _report(
-    agent: Agent, scenario: Scenario, rows: tuple[int, int], notes: tuple[str, ...]
-) -> Report:
-    flat, hold = run_baselines(scenario, rows)
-    env, market = scenario.env, scenario.market
-    return Report(
-        title=f"{', '.join(env.symbols)} {env.timeframe}: backtest",
-        bundle="",
-        agent=agent.name,
-        env=env.name,
-        data=Provenance(market.source, " ".join(market.fingerprints), market.simulated_seed),
-        ledger=run_agent(agent, scenario, rows).ledger,
-        flat=flat,
-        buy_and_hold=hold,
-        currency=env.account.currency,
-        notes=notes,
     )

@@ -7,7 +7,6 @@ closed bars, features, ONNX policy, sizer, checks, breaker, journal, order, term
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +20,15 @@ from rich.live import Live
 from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS, find_bundle, newest_bundle
 from mtquant.agents.origin import market_of, split_times
+from mtquant.backtest.compare import compare
 from mtquant.backtest.ledger import Ledger
-from mtquant.backtest.report import Provenance, Report, console_table, write_report
+from mtquant.backtest.report import console_table, write_report, write_whole
 from mtquant.backtest.run import (
     BacktestResult,
     Recorder,
     bundle_scenario,
     make_ledger,
     run_agent,
-    run_baselines,
 )
 from mtquant.backtest_command import REPORTS, given_file
 from mtquant.brokers.terminal import SimulatedTerminal
@@ -163,26 +162,20 @@ def _finish(
 ) -> None:
     """Report, and hold the paper run against the backtest of the same bars."""
     scenario, bundle = run.scenario, run.bundle
-    env, market = scenario.env, scenario.market
-    backtest = run_agent(bundle.agent, scenario, run.rows)
-    flat, hold = run_baselines(scenario, run.rows)
-    outcome = _compare(ledger, recorder, backtest)
-    report = Report(
-        title=f"{', '.join(env.symbols)} {env.timeframe}: paper run",
-        bundle=bundle.name,
+    outcome = _against_backtest(ledger, recorder, run_agent(bundle.agent, scenario, run.rows))
+    report = compare(
+        ledger,
+        scenario,
+        run.rows,
+        what="paper run",
         agent=bundle.agent.name,
-        env=env.name,
-        data=Provenance(market.source, " ".join(market.fingerprints), market.simulated_seed),
-        ledger=ledger,
-        flat=flat,
-        buy_and_hold=hold,
-        currency=env.account.currency,
+        bundle=bundle.name,
         selection=bundle.manifest.selection,
         notes=(outcome["sentence"],),
     )
     _json, page = write_report(report, folder)
     record = {"bundle": bundle.name, "bundle_hash": bundle.manifest.bundle_hash, **outcome}
-    _write_json(folder / "paper.json", record)
+    write_whole(folder / "paper.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
     console.print(console_table(report))
     console.print(
         f"report   {page}\njournal  {folder / 'journal.sqlite3'}",
@@ -192,7 +185,9 @@ def _finish(
     )
 
 
-def _compare(ledger: Ledger, recorder: Recorder, backtest: BacktestResult) -> dict[str, Any]:
+def _against_backtest(
+    ledger: Ledger, recorder: Recorder, backtest: BacktestResult
+) -> dict[str, Any]:
     """Whether fills and equity are the backtest's, bit for bit."""
     fills = len(recorder.deals)
     equal = tuple(recorder.deals) == backtest.deals and np.array_equal(
@@ -209,12 +204,6 @@ def _compare(ledger: Ledger, recorder: Recorder, backtest: BacktestResult) -> di
         "sentence": f"{fills} fills and every bar's equity {verdict} those of the backtest, "
         "bit for bit.",
     }
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    os.replace(beside, path)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ source file that holds a kernel, and lies in a per-user directory that nobody el
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -59,6 +61,7 @@ def cache_folder() -> Path:
     except OSError:
         # Read-only homes (containers, services): compile once per process.
         folder = Path(tempfile.mkdtemp(prefix="mtquant-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 

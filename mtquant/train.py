@@ -12,7 +12,7 @@ from rich.console import Console
 
 from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
-from mtquant.config.data import DATA_DIR
+from mtquant.config.data import DATA_DIR, only_symbol
 from mtquant.config.load import SYMBOLS, env_of_symbol, find, load_agent, load_env, load_symbols
 from mtquant.config.schema import EnvConfig
 from mtquant.console import INTERRUPTED, TrainingScreen, run_app
@@ -69,7 +69,7 @@ def train(
     )
     if data is not None:
         check_training(config)
-        imported = import_file_shown(console, data, chosen.symbols[0], timeframe, clock, data_dir)
+        imported = import_file_shown(console, data, only_symbol(chosen), timeframe, clock, data_dir)
         config = replace(config, overrides={**overrides, "timeframe": imported.timeframe.name})
     _run_and_show(console, lambda trainer, screen: trainer.run_training(config, listener=screen))
 

@@ -119,7 +119,7 @@ def _toy_tape(
         day=broker_days(panel, specs[0]),
         features=columns / max(columns.size, 1),
         contracts=contract_rows(specs, numbers["leverage"], slippage_points),
-        rules=rules_row(numbers),
+        rules=rules_row({name: numbers[name] for name in numbers if name != "leverage"}),
     )
 
 

@@ -23,17 +23,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from mtquant.agents.base import Agent
 from mtquant.agents.policy import OnnxPolicy
-from mtquant.config.schema import AgentConfig, EnvConfig, Frozen, Name, canonical_json
+from mtquant.config.schema import AgentConfig, EnvConfig, Name, canonical_json
 from mtquant.errors import BundleError, ConfigError, DataError
 from mtquant.features.pipeline import FittedPipeline, code_digest
+from mtquant.market.model import Frozen
 from mtquant.market.symbols import SymbolSpec
 from mtquant.sim.simulator import account_feature_names
 
 SCHEMA_VERSION = 1
+SPLITS = {"history", "train", "validation", "test"}
 MANIFEST, POLICY = "manifest.json", "policy.onnx"
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_POLICY = 256 * 2**20
@@ -55,6 +57,13 @@ class DataRecord(Frozen):
     generator: dict[str, Any] = Field(default_factory=dict)
     fingerprints: tuple[str, ...]
     splits: dict[str, tuple[int, int]]
+
+    @field_validator("splits")
+    @classmethod
+    def _complete(cls, splits: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
+        if set(splits) != SPLITS:
+            raise ValueError(f"the splits must be {', '.join(sorted(SPLITS))}")
+        return splits
 
 
 class Manifest(Frozen):
@@ -200,11 +209,12 @@ def write_bundle(
         text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         folder.chmod(0o755)
+        written = load_bundle(folder)
         os.replace(folder, place)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return load_bundle(place)
+    return Bundle(place, written.manifest)
 
 
 def load_bundle(path: str | Path) -> Bundle:

@@ -164,12 +164,13 @@ def build_rule(kind: str, params: dict[str, Any], symbols: int) -> Agent:
             raise ConfigError(f"agent {kind}: {unknown('parameter', name, known)}")
     try:
         return RULES[kind](symbols, **params)
-    except TypeError as error:
+    except (TypeError, ConfigError) as error:
         raise ConfigError(f"agent {kind}: {error}") from None
 
 
 def _within(name: str, value: float, low: float, high: float, *, closed: bool = False) -> float:
-    inside = low <= value <= high if closed else low < value <= high
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    inside = number and (low <= value <= high if closed else low < value <= high)
     if not inside:
-        raise ConfigError(f"{name} = {value} must lie between {low} and {high}")
+        raise ConfigError(f"{name} = {value!r} must be a number between {low} and {high}")
     return float(value)

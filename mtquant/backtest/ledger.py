@@ -56,7 +56,7 @@ class Trade:
         exit_price: Mean of the exit fills, weighted by volume.
         profit: Account currency, net of all costs.
         costs: Account currency, paid in spread, slippage, commission and swap.
-        exit_reason: Why it ended, such as ``signal``, ``stop`` or ``stop_out``.
+        exit_reason: Why it ended, one of ``signal``, ``stop_out`` and ``breaker``.
     """
 
     symbol: str
@@ -86,7 +86,7 @@ class Ledger:
         exposure: Notional over equity at the close: signed for one symbol, gross for several, 0
             where equity is not positive. ``[T]``.
         price: Bid close; NaN before a symbol's first bar. ``[T, S]``.
-        spread_cost: Half spreads paid by this bar's fills, positive = paid. ``[T]``.
+        spread_cost: Spread paid by this bar's buys (sells get the bid), positive = paid. ``[T]``.
         slippage_cost: As ``spread_cost``.
         commission: As ``spread_cost``.
         swap: As ``spread_cost``; a credit is negative.

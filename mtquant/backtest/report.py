@@ -146,8 +146,8 @@ def write_report(report: Report, folder: Path) -> tuple[Path, Path]:
     page = render_page(_page(report))
     folder.mkdir(parents=True, exist_ok=True)
     return (
-        _write_whole(folder / "report.json", document + "\n"),
-        _write_whole(folder / "report.html", page),
+        write_whole(folder / "report.json", document + "\n"),
+        write_whole(folder / "report.html", page),
     )
 
 
@@ -223,7 +223,7 @@ def _page(report: Report) -> Page:
     )
 
 
-def _write_whole(path: Path, text: str) -> Path:
+def write_whole(path: Path, text: str) -> Path:
     """Write beside and rename, so that no reader ever sees half a file."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:

@@ -6,7 +6,7 @@ ledger that metrics and reports read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -195,7 +195,8 @@ def run_baselines(scenario: Scenario, rows: tuple[int, int]) -> tuple[Ledger, Le
 
 def bundle_scenario(bundle: Bundle, market: MarketData) -> Scenario:
     """Bars under what a bundle was trained with; nothing is fitted again."""
-    return Scenario(bundle.env, market, bundle.pipeline, bundle.manifest.reward_scale)
+    own = replace(market, specs=bundle.specs)
+    return Scenario(bundle.env, own, bundle.pipeline, bundle.manifest.reward_scale)
 
 
 def run_backtest(

@@ -36,12 +36,6 @@ from mtquant.market.timeframe import Timeframe
 _END_OF_TIME = 2**31 - 1
 _KNOWN_TIMES = 4096
 _DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
-_SELLING = (
-    mt5.ORDER_TYPE_SELL,
-    mt5.ORDER_TYPE_SELL_LIMIT,
-    mt5.ORDER_TYPE_SELL_STOP,
-    mt5.ORDER_TYPE_SELL_STOP_LIMIT,
-)
 
 
 def market_filling(execution_mode: int, filling_flags: int) -> int:
@@ -283,7 +277,7 @@ class MT5Adapter:
 
     def _deal(self, d: Any) -> Deal:
         trade = d.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
-        volume = -d.volume if d.type in _SELLING else d.volume
+        volume = -d.volume if d.type == mt5.DEAL_TYPE_SELL else d.volume
         return Deal(
             ticket=d.ticket,
             order=d.order,

@@ -75,11 +75,32 @@ def specs_of(env: EnvConfig) -> tuple[SymbolSpec, ...]:
 def stored_market(env: EnvConfig, data_dir: Path = DATA_DIR) -> MarketData | None:
     """The env's bars in the store, or None where a symbol has none."""
     store, timeframe = Store(data_dir), Timeframe.parse(env.timeframe)
-    if not all((name, timeframe) in store.list() for name in env.symbols):
+    held = store.list()
+    missing = [name for name in env.symbols if (name, timeframe) not in held]
+    if len(missing) == len(env.symbols):
         return None
+    if missing:
+        raise DataError(
+            f"env {env.name} trades {', '.join(env.symbols)} and {data_dir} holds no "
+            f"{timeframe.name} bars of {', '.join(missing)}; import them with `mtquant data import`"
+        )
     bars = [store.get(name, timeframe) for name in env.symbols]
     source = ", ".join(store.path(name, timeframe).stem for name in env.symbols)
     return MarketData(Panel(bars), specs_of(env), source)
+
+
+def only_symbol(env: EnvConfig) -> str:
+    """The one symbol that a single file of bars can serve.
+
+    Raises:
+        ConfigError: The env trades several.
+    """
+    if len(env.symbols) > 1:
+        raise ConfigError(
+            f"env {env.name} trades {len(env.symbols)} symbols; import each file with "
+            "`mtquant data import` and leave --data out"
+        )
+    return env.symbols[0]
 
 
 def simulated_market(

@@ -17,22 +17,17 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
-    ValidationInfo,
     field_validator,
     model_validator,
 )
 
 from mtquant.errors import ConfigError
+from mtquant.market.model import Fraction, Frozen, NotNegative, Positive
 from mtquant.market.timeframe import Timeframe
 from mtquant.risk.sizing import SIZING_METHODS
 
 RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
-
-Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 def folder_name(name: str) -> str:
@@ -52,20 +47,6 @@ def folder_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(folder_name)]
 FeatureChoice = str | dict[str, dict[str, Any]]
-
-
-class Frozen(BaseModel):
-    """A model that cannot change and refuses keys that it does not know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _yes_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
-        annotation = cls.model_fields[str(info.field_name)].annotation
-        if isinstance(value, bool) and annotation not in (bool, Any):
-            raise ValueError(f"{str(value).lower()} stands where another kind of value must")
-        return value
 
 
 class AccountConfig(Frozen):
@@ -214,7 +195,6 @@ class EnvConfig(Frozen):
             "notional_fraction": self.sizing.notional_fraction,
             "rebalance_band": self.sizing.rebalance_band,
             "max_exposure": self.limits.max_exposure,
-            "leverage": self.account.leverage,
             "stop_out_level": self.account.stop_out_level,
             "daily_loss_level_1": level_1,
             "daily_loss_level_2": level_2,

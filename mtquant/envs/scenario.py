@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -30,12 +30,11 @@ from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError, unknown
 from mtquant.features.observed import Observer, observed_features
 from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
-from mtquant.features.scaler import Float32
+from mtquant.features.scaler import CLIP, Float32
 from mtquant.jit import Structured
 from mtquant.sim.account import Tape
-from mtquant.sim.simulator import Simulator
+from mtquant.sim.simulator import Simulator, account_feature_names
 
-SplitName = Literal["train", "validation", "test", "all"]
 SPLITS = ("train", "validation", "test", "all")
 
 
@@ -91,6 +90,11 @@ class Scenario:
     def bars_per_year(self) -> float:
         """Pace of the data."""
         return bars_per_year(self.market.panel.time)
+
+    def observation_bound(self) -> Float32:
+        """Largest absolute value of each observation column, market first, then the account."""
+        account = len(account_feature_names(self.env.symbols))
+        return np.array([CLIP] * len(self.inputs) + [1.0] * account, np.float32)
 
     def leverage_at_full_size(self, row: int) -> float:
         """Largest notional over equity that one symbol has at ``|action| = 1`` on a row."""

@@ -37,7 +37,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
     |---|---|---|
     | market | the env's features, symbol by symbol, scaled on the training split | [-5, 5] |
     | account, each symbol | `position`, `position_profit`, `position_age` | [-1, 1] |
-    | account | `drawdown`, `day_loss`, `breaker_level` | [-1, 1] |
+    | account | `drawdown`, `day_gain`, `breaker_level` | [-1, 1] |
 
     ## One step
 
@@ -84,9 +84,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
             *scenario.pipeline.names,
             *account_feature_names(symbols),
         )
-        market = len(scenario.pipeline.names)
-        bound = np.ones(self._simulator.width, np.float32)
-        bound[:market] = 5.0
+        bound = scenario.observation_bound()
         self.observation_space = gym.spaces.Box(-bound, bound, dtype=np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(symbols),), np.float32)
         self._status = TRUNCATED
@@ -107,7 +105,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         """One bar."""
         if self._status != RUNNING:
             raise gym.error.ResetNeeded("the episode is over; call reset() first")
-        actions = np.asarray(action, np.float32).reshape(1, -1)
+        actions = np.asarray(action, np.float32).reshape(1, len(self.scenario.env.symbols))
         observation, reward, self._status = self._simulator.step_lane(0, actions)
         info = self._info()
         if self._status != RUNNING:

@@ -35,8 +35,7 @@ class SB3VecEnv(VecEnv):
     ) -> None:
         self.scenario = scenario
         self.simulator = scenario.simulator(split, num_envs, training=training)
-        bound = np.ones(self.simulator.width, np.float32)
-        bound[: len(scenario.pipeline.names)] = 5.0
+        bound = scenario.observation_bound()
         symbols = len(scenario.env.symbols)
         super().__init__(
             num_envs,
@@ -60,7 +59,7 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Take the actions for the next :meth:`step_wait`."""
-        self._actions = np.asarray(actions, np.float32).reshape(self.num_envs, -1)
+        self._actions = np.asarray(actions, np.float32).reshape(self._actions.shape)
 
     def step_wait(self) -> VecEnvStepReturn:
         """One bar of every lane."""

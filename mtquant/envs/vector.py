@@ -28,8 +28,7 @@ class VectorTradingEnv(VectorEnv[Float32, Float32, npt.NDArray[Any]]):
         self.scenario = scenario
         self.num_envs = num_envs
         self.simulator = scenario.simulator(split, num_envs, training=training)
-        bound = np.ones(self.simulator.width, np.float32)
-        bound[: len(scenario.pipeline.names)] = 5.0
+        bound = scenario.observation_bound()
         self.single_observation_space = gym.spaces.Box(-bound, bound, dtype=np.float32)
         symbols = len(scenario.env.symbols)
         self.single_action_space = gym.spaces.Box(-1.0, 1.0, (symbols,), np.float32)
@@ -57,7 +56,7 @@ class VectorTradingEnv(VectorEnv[Float32, Float32, npt.NDArray[Any]]):
         ``infos["final_obs"]`` and ``infos["episode_summary"]`` hold the end of finished lanes,
         ``infos["_final_obs"]`` says which those are.
         """
-        batch = np.asarray(actions, np.float32).reshape(self.num_envs, -1)
+        batch = np.asarray(actions, np.float32).reshape(self.action_space.shape)
         result = self.simulator.step(batch)
         infos: dict[str, Any] = {}
         if result.finished:

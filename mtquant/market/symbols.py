@@ -9,19 +9,17 @@ from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from mtquant.errors import ConfigError, unknown
+from mtquant.market.model import Finite, Frozen, NotNegative, Positive
 
 AssetClass = Literal["forex", "metal", "crypto", "index", "energy", "stock"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3,5}$")]
 
 
-class SymbolSpec(BaseModel):
+class SymbolSpec(Frozen):
     """Contract data of one symbol, in MetaTrader's terms.
 
     Attributes:
@@ -54,8 +52,6 @@ class SymbolSpec(BaseModel):
         hours: Trading hours on that clock, ``{"mon-fri": "01:00-24:00"}``.
         brokers: The same symbol's name at each broker.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: Annotated[str, Field(pattern=r"^[A-Z0-9]{2,15}$")]
     description: str = ""

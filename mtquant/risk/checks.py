@@ -25,7 +25,6 @@ REASONS = (
 
 LIMIT_FIELDS = [
     ("max_exposure", "f8"),
-    ("leverage", "f8"),
     ("stop_out_level", "f8"),
 ]
 

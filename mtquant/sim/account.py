@@ -28,7 +28,6 @@ ACCOUNT = np.dtype(
         ("day_start", "f8"),
         ("day", "i8"),
         ("level", "i8"),  # circuit breaker
-        ("halted", "i8"),  # stopped out, or locked and flat
         ("cursor", "i8"),  # row of the last closed bar
         ("end", "i8"),  # row of the last bar that may be reached
         ("rng", "u8"),
@@ -130,7 +129,7 @@ Float32 = npt.NDArray[np.float32]
 SMALLEST_EQUITY = 1e-9  # denominators stay positive after ruin
 DEALS_PER_SYMBOL = 4  # close, open, stop-out, and one to spare
 SYMBOL_FEATURES = ("position", "position_profit", "position_age")
-ACCOUNT_FEATURES = ("drawdown", "day_loss", "breaker_level")
+ACCOUNT_FEATURES = ("drawdown", "day_gain", "breaker_level")
 
 
 class Book(NamedTuple):

@@ -43,7 +43,7 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account = book.account[i]
     account["balance"], account["equity"], account["peak"] = equity, equity, equity
     account["day_start"], account["start_equity"], account["high_water"] = equity, equity, equity
-    account["day"], account["level"], account["halted"] = tape.day[start], 0, 0
+    account["day"], account["level"] = tape.day[start], 0
     account["cursor"], account["end"], account["n_deals"] = start, end, 0
     account["bars"], account["trades"], account["wins"], account["held_bars"] = 0, 0, 0, 0
     account["reward_sum"], account["return_sum"] = 0.0, 0.0

@@ -6,8 +6,8 @@
                             swap of the rollovers                  (``carry``)
                             mark at the close, breaker, reward     (``close_bar``, ``step``)
 
-The single env, the batched env, the backtest and the simulated terminal call these functions; no
-other line in the package changes cash or a position.
+The single env, the batched env, the backtest and the simulated terminal call these functions.
+Trading changes cash and positions in ``fills`` alone; accounts are opened in ``episodes``.
 """
 
 from __future__ import annotations
@@ -182,7 +182,6 @@ def step(book: Book, tape: Tape, i: int, actions: Float32) -> tuple[float, int]:
     if stopped or equity <= 0.0:
         account["level"] = LEVEL_3
     if account["level"] >= LEVEL_3 and exposure == 0.0:
-        account["halted"] = 1
         return reward, TERMINATED
     return reward, TRUNCATED if t >= account["end"] else RUNNING
 

@@ -153,10 +153,12 @@ class Checkpoint:
             if folder.exists():
                 os.replace(folder, old)
             os.replace(fresh, folder)
-            shutil.rmtree(old, ignore_errors=True)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)
+            _put_back(folder)
             raise
+        for left_over in folder.parent.glob(".trainer-*"):
+            shutil.rmtree(left_over, ignore_errors=True)
 
     def _write(self, folder: Path) -> None:
         snapshot = self.snapshot
@@ -177,6 +179,14 @@ class Checkpoint:
         (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
 
 
+def _put_back(folder: Path) -> None:
+    """Undo a replacement that was cut off between its two renames."""
+    if not folder.exists():
+        for old in folder.parent.glob(".trainer-*-old"):
+            os.replace(old, folder)
+            return
+
+
 def read_checkpoint(runs: Path, name: str) -> Checkpoint:
     """The state of a stopped run.
 
@@ -184,6 +194,8 @@ def read_checkpoint(runs: Path, name: str) -> Checkpoint:
         ConfigError: There is none of that name.
         DataError: It cannot be read.
     """
+    for run in runs.glob("*/"):
+        _put_back(run / "trainer")
     known = sorted(path.parent.parent.name for path in runs.glob("*/trainer/state.json"))
     if name not in known:
         are = f"there are {', '.join(known)}" if known else "there is none"

@@ -19,8 +19,9 @@ from stable_baselines3.common.logger import configure
 from mtquant.agents.bundle import Bundle, DataRecord, write_bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.agents.policy import OnnxPolicy
-from mtquant.backtest.report import Provenance, Report, report_dict, write_report
-from mtquant.backtest.run import run_agent, run_baselines
+from mtquant.backtest.compare import compare
+from mtquant.backtest.report import Report, report_dict, write_report
+from mtquant.backtest.run import run_agent
 from mtquant.envs.scenario import Scenario
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError
@@ -159,22 +160,12 @@ def _learn(
 
 
 def _test_report(plan: Plan, scenario: Scenario, policy: bytes, selection: Selection) -> Report:
-    rows = scenario.rows("test")
-    record, market = plan.record, plan.market
-    agent = OnnxPolicy(policy, name=record.agent_name, inputs=scenario.inputs)
-    flat, hold = run_baselines(scenario, rows)
-    return Report(
-        title=f"{', '.join(record.env.symbols)} {record.env.timeframe}: test split",
-        bundle="",  # equal trainings give equal reports, whatever the bundle is called
-        agent=record.agent_name,
-        env=record.env.name,
-        data=Provenance(market.source, " ".join(market.fingerprints), market.simulated_seed),
-        ledger=run_agent(agent, scenario, rows).ledger,
-        flat=flat,
-        buy_and_hold=hold,
-        currency=record.env.account.currency,
-        selection=selection.sentence(),
-    )
+    rows, name = scenario.rows("test"), plan.record.agent_name
+    agent = OnnxPolicy(policy, name=name, inputs=scenario.inputs)
+    ledger = run_agent(agent, scenario, rows).ledger
+    # Without the bundle's name: equal trainings give equal reports, whatever they are called.
+    sentence = selection.sentence()
+    return compare(ledger, scenario, rows, what="test split", agent=name, selection=sentence)
 
 
 def _manifest(

@@ -49,7 +49,7 @@ def content(gold_bars) -> dict[str, Any]:
         "data": {
             "source": "given bars",
             "fingerprints": [gold_bars.fingerprint()],
-            "splits": {"train": [1, 2], "test": [3, 4]},
+            "splits": {"history": [0, 9], "train": [1, 2], "validation": [2, 3], "test": [3, 4]},
         },
         "metrics": {"agent": {"sharpe": 0.5}},
         "versions": {"numpy": np.__version__},

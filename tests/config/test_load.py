@@ -274,7 +274,7 @@ def test_a_wrong_timeframe_names_the_file(here):
 @pytest.mark.parametrize(
     ("changes", "place"),
     [
-        ({"account": {"capital": True}}, "account.capital = True: true stands"),
+        ({"account": {"capital": True}}, "account.capital = True: true or false stands"),
         ({"account": {"leverage": True}}, "account.leverage = True"),
         ({"episode": {"bars": False}}, "episode.bars = False"),
         ({"costs": {"commission_per_lot": False}}, "costs.commission_per_lot = False"),

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.nojit
 
 def limits(max_exposure: float = 2.0) -> np.void:
     rules = np.zeros(1, np.dtype(LIMIT_FIELDS))
-    rules["max_exposure"], rules["leverage"], rules["stop_out_level"] = max_exposure, 100.0, 0.5
+    rules["max_exposure"], rules["stop_out_level"] = max_exposure, 0.5
     return rules[0]
 
 
