@@ -138,6 +138,8 @@ def _trade(
                 recorder.take(terminal.account.book, 0.0)
                 if report is not None:
                     monitor.add(report)
+                    if number:  # the breaker is the runner's, known at the close before
+                        recorder.accounts["level"][number - 1] = report.outlook.record.level
                 if console.is_terminal and (speed is not None or number % 100 == 0):
                     view.update(monitor.table(), refresh=True)
                 if speed is not None:

@@ -44,8 +44,8 @@ class Deal:
     @classmethod
     def of(cls, record: Any) -> Deal:
         """From a row of the kernel's deals."""
-        values = {name: record[name].item() for name in record.dtype.names}
-        return cls(**{**values, "closing": bool(values["closing"])})
+        bar, symbol, steps, closing, *rest = record.item()
+        return cls(bar, symbol, steps, bool(closing), *rest)
 
 
 @dataclass

@@ -30,7 +30,7 @@ from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.checks import STOP_OUT
-from mtquant.sim.account import Book, Tape
+from mtquant.sim.account import ACCOUNT, Book, Tape
 from mtquant.sim.simulator import Simulator
 
 COSTS = ("spread_cost", "slippage_cost", "commission", "swap")
@@ -89,25 +89,19 @@ class Recorder:
 
     def __init__(self, tape: Tape, n_bars: int, symbols: int) -> None:
         self.tape = tape
-        self.equity = np.zeros(n_bars)
-        self.reward = np.zeros(n_bars)
+        self.accounts = np.zeros(n_bars, ACCOUNT)
         self.steps = np.zeros((n_bars, symbols), np.int64)
-        self.sums = {name: np.zeros(n_bars) for name in (*COSTS, "traded")}
+        self.reward = np.zeros(n_bars)
         self.deals: list[Deal] = []
-        self.levels = np.zeros(n_bars, np.int64)
         self.filled = 0
 
     def take(self, book: Book, reward: float) -> None:
         """Record the bar that lane 0 has just closed."""
         row = self.filled
-        account = book.account[0]
-        self.equity[row] = account["equity"]
-        self.reward[row] = reward
+        self.accounts[row] = book.account[0]
         self.steps[row] = book.positions["steps"][0]
-        self.levels[row] = account["level"]
-        for name, column in self.sums.items():
-            column[row] = account[name]
-        for n in range(account["n_deals"]):
+        self.reward[row] = reward
+        for n in range(self.accounts["n_deals"][row]):
             self.deals.append(Deal.of(book.deals[0, n]))
         self.filled += 1
 
@@ -143,21 +137,22 @@ def make_ledger(recorder: Recorder, scenario: Scenario, first: int) -> Ledger:
     """The ledger of what a recorder took, its first row being bar ``first`` of the panel."""
     panel, specs, market = scenario.market.panel, scenario.market.specs, recorder.tape.market
     rows = slice(first, first + recorder.filled)
+    accounts = recorder.accounts[: recorder.filled]
     bars, contracts = market[rows], recorder.tape.contracts
     price = bars["close"] * contracts["tick_n"] / contracts["tick_d"]
     value = price * bars["rate"] * contracts["step_units"]
     notional = recorder.steps * value
     gross = notional[:, 0] if len(specs) == 1 else np.abs(notional).sum(axis=1)
     exposure = np.divide(
-        gross, recorder.equity, out=np.zeros(recorder.filled), where=recorder.equity > 0
+        gross, accounts["equity"], out=np.zeros(len(gross)), where=accounts["equity"] > 0
     )
-    per_bar = {name: np.diff(column, prepend=0.0) for name, column in recorder.sums.items()}
+    per_bar = {name: np.diff(accounts[name], prepend=0.0) for name in (*COSTS, "traded")}
     return Ledger(
         symbols=panel.symbols,
         timeframe=panel.timeframe,
         start_equity=scenario.env.account.capital,
         time_ns=panel.time[rows],
-        equity=recorder.equity,
+        equity=accounts["equity"],
         position_lots=recorder.steps * np.array([spec.lot_step for spec in specs]),
         exposure=exposure,
         price=price,
@@ -171,8 +166,9 @@ def make_ledger(recorder: Recorder, scenario: Scenario, first: int) -> Ledger:
 def _events(recorder: Recorder, panel: Panel, first: int) -> tuple[Event, ...]:
     """Stop-outs and rises of the circuit breaker, by time."""
     events = []
-    for row in np.flatnonzero(np.diff(recorder.levels[: recorder.filled], prepend=0) > 0):
-        level = LEVEL_NAMES[recorder.levels[row]]
+    levels = recorder.accounts["level"][: recorder.filled]
+    for row in np.flatnonzero(np.diff(levels, prepend=0) > 0):
+        level = LEVEL_NAMES[levels[row]]
         events.append(Event(int(panel.time[first + row]), f"circuit breaker {level}"))
     for deal in recorder.deals:
         if deal.reason == STOP_OUT:

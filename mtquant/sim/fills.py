@@ -33,8 +33,11 @@ def book_deal(
     swap = 0.0
     if closing:
         profit = round_money(-steps * (price - position["entry"]) * value, scale)
-        swap = round_money(position["swap"] * (-steps / held), scale)
-        position["swap"] = round_money(position["swap"] - swap, scale)
+        if position["swap"] != 0.0:
+            swap = round_money(position["swap"] * (-steps / held), scale)
+            position["swap"] = round_money(position["swap"] - swap, scale)
+    elif held == 0:
+        position["entry"] = price
     else:
         position["entry"] = (held * position["entry"] + steps * price) / (held + steps)
     commission = commission_of(contract, rules, steps)
