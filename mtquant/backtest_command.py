@@ -18,7 +18,6 @@ from mtquant.agents.rules import build_rule
 from mtquant.backtest.compare import compare
 from mtquant.backtest.report import console_table, write_report
 from mtquant.backtest.run import bundle_scenario, named_agent, run_agent
-from mtquant.config.assemble import iso_time
 from mtquant.config.data import (
     DATA_DIR,
     MarketData,
@@ -31,6 +30,7 @@ from mtquant.config.load import load_env
 from mtquant.config.schema import EnvConfig
 from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError, DataError
+from mtquant.market.clock import utc_text
 
 REPORTS = Path("reports")
 
@@ -127,8 +127,8 @@ def _rows(scenario: Scenario, span: tuple[int, int] | None) -> tuple[int, int]:
     first, last = (int(np.searchsorted(time, bound)) for bound in span)
     if last - max(first, scenario.first_row) < 2:
         raise DataError(
-            f"no bars to trade on in that span: the data runs from {iso_time(int(time[0]))} to "
-            f"{iso_time(int(time[-1]))} and its first {scenario.first_row} bars are the warm-up"
+            f"no bars to trade on in that span: the data runs from {utc_text(int(time[0]))} to "
+            f"{utc_text(int(time[-1]))} and its first {scenario.first_row} bars are the warm-up"
         )
     return first, last - 1
 
@@ -140,6 +140,6 @@ def _overlap(bundle: Bundle, scenario: Scenario, rows: tuple[int, int]) -> tuple
     if begins > known_until:
         return ()
     return (
-        f"The bundle was trained and selected on bars up to {iso_time(known_until)}: what it does "
+        f"The bundle was trained and selected on bars up to {utc_text(known_until)}: what it does "
         "before is no evidence.",
     )

@@ -19,6 +19,7 @@ from rich.markup import escape
 from rich.prompt import Prompt
 from rich.table import Table
 
+from mtquant.config.data import DATA_DIR
 from mtquant.config.load import load_symbols
 from mtquant.errors import ConfigError
 from mtquant.market.bars import Bars
@@ -51,7 +52,6 @@ ClockOption = Annotated[
     str | None, typer.Option("--clock", help="Clock of the file's times: utc, ny+7, eet, ...")
 ]
 DataDirOption = Annotated[Path, typer.Option("--data-dir", help="Folder of the store.")]
-DEFAULT_DATA_DIR = Path("data")
 
 
 @app.command("import")
@@ -60,7 +60,7 @@ def import_command(
     symbol: SymbolOption,
     timeframe: TimeframeOption = None,
     clock: ClockOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = DATA_DIR,
     sort: Annotated[bool, typer.Option("--sort", help="Put bars in order of time.")] = False,
     drop_duplicates: Annotated[
         bool, typer.Option("--drop-duplicates", help="Drop exact repeats of a bar.")
@@ -122,7 +122,7 @@ def import_file_shown(
 
 
 @app.command("list")
-def list_command(data_dir: DataDirOption = DEFAULT_DATA_DIR) -> None:
+def list_command(data_dir: DataDirOption = DATA_DIR) -> None:
     """Show what is stored; every file is verified on the way."""
     store = Store(data_dir)
     table = Table("symbol", "timeframe", "bars", "first", "last", "sources", "fingerprint")
@@ -146,7 +146,7 @@ def check_command(
     file: Annotated[Path | None, typer.Argument(help="A file; else stored bars.")] = None,
     timeframe: TimeframeOption = None,
     clock: ClockOption = None,
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = DATA_DIR,
 ) -> None:
     """Show what is wrong or odd about a file, or about stored bars, without changing anything."""
     console, spec = Console(), _spec(symbol)
@@ -172,7 +172,7 @@ def resample_command(
     symbol: SymbolOption,
     source: Annotated[str, typer.Option("--from", help="Stored timeframe, such as M1.")],
     target: Annotated[str, typer.Option("--to", help="Higher timeframe, such as H1.")],
-    data_dir: DataDirOption = DEFAULT_DATA_DIR,
+    data_dir: DataDirOption = DATA_DIR,
     replace: Annotated[
         bool, typer.Option("--replace", help="Rewrite stored bars of the same span.")
     ] = False,

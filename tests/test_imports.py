@@ -40,9 +40,6 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS, start=1) for room in rooms}
 TOP = len(FLOORS)
 
-# Sideways imports that the plan's table does not show, each with its reason; keep this short.
-SIDEWAYS: dict[tuple[str, str], str] = {}
-
 LEARNING = {"torch", "stable_baselines3", "sb3_contrib", "gymnasium"}
 BARRED = {
     "market": LEARNING | {"MetaTrader5"},
@@ -140,15 +137,9 @@ def test_a_room_stands_on_lower_floors(room):
         if room_of(path) != room or FLOOR[room] == TOP:
             continue
         for other in rooms_of(path) - {room}:
-            if FLOOR[other] >= FLOOR[room] and (room, other) not in SIDEWAYS:
+            if FLOOR[other] >= FLOOR[room]:
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {other}")
     assert not wrong
-
-
-@pytest.mark.parametrize(("room", "other"), sorted(SIDEWAYS))
-def test_an_exception_is_used_and_goes_one_way(room, other):
-    assert any(other in rooms_of(path) for path in FILES if room_of(path) == room)
-    assert not any(room in rooms_of(path) for path in FILES if room_of(path) == other)
 
 
 def test_nothing_below_imports_the_top():

@@ -15,6 +15,7 @@ import numpy as np
 
 from mtquant.errors import DataError
 from mtquant.market.bars import Float, Int
+from mtquant.market.clock import utc_text
 from mtquant.market.timeframe import Timeframe
 
 PER_BAR = (
@@ -144,8 +145,3 @@ class Ledger:
 
     def __len__(self) -> int:
         return int(self.time_ns.size)
-
-
-def utc_text(time_ns: int) -> str:
-    """A time in ISO 8601 to the second, UTC, such as ``2024-01-02T03:00:00Z``."""
-    return str(np.datetime64(int(time_ns), "ns").astype("datetime64[s]")) + "Z"

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from mtquant.backtest.curve import Drawdown, bar_returns, max_drawdown
-from mtquant.backtest.ledger import Ledger, Trade, utc_text
+from mtquant.backtest.ledger import Ledger, Trade
 from mtquant.market.bars import Float
+from mtquant.market.clock import utc_text
 
 YEAR_NS = 365.25 * 86_400 * 1e9
 HOUR_NS = 3_600 * 1e9

@@ -22,11 +22,12 @@ from rich.table import Table
 from rich.text import Text
 
 from mtquant.backtest.curve import monthly_returns
-from mtquant.backtest.ledger import Ledger, utc_text
+from mtquant.backtest.ledger import Ledger
 from mtquant.backtest.metrics import Metrics, summarise
 from mtquant.backtest.report_html import Page, render_page
 from mtquant.backtest.report_rows import Cell, metric_rows, minute_text
 from mtquant.errors import DataError
+from mtquant.market.clock import utc_text
 
 SCHEMA_VERSION = 1
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from mtquant.backtest.curve import Drawdown
-from mtquant.backtest.ledger import utc_text
 from mtquant.backtest.metrics import Metrics
+from mtquant.market.clock import utc_text
 
 Cell = tuple[str, str]
 NOTHING: Cell = ("n/a", "")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
@@ -71,11 +70,6 @@ def bars_per_year(time_ns: npt.NDArray[np.int64]) -> float:
     if len(time_ns) < 2:
         return 1.0
     return float((len(time_ns) - 1) * YEAR_NS / (time_ns[-1] - time_ns[0]))
-
-
-def iso_time(time_ns: int) -> str:
-    """A bar time as ISO 8601, UTC."""
-    return datetime.fromtimestamp(time_ns / 1e9, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def market_of(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> Structured:

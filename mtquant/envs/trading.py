@@ -10,9 +10,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from mtquant.config.assemble import iso_time
 from mtquant.config.data import resolve_market
 from mtquant.envs.scenario import Scenario, resolve_env
+from mtquant.market.clock import utc_text
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.checks import REASONS
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
@@ -118,7 +118,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         account = book.account[0]
         specs = self.scenario.market.specs
         return {
-            "time": iso_time(int(self.scenario.market.panel.time[account["cursor"]])),
+            "time": utc_text(int(self.scenario.market.panel.time[account["cursor"]])),
             "equity": float(account["equity"]),
             "balance": float(account["balance"]),
             "breaker": LEVEL_NAMES[int(account["level"])],

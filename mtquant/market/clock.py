@@ -37,6 +37,11 @@ def readable(time_ns: int) -> str:
     return str(np.datetime64(int(time_ns), "ns").astype("datetime64[s]")).replace("T", " ")
 
 
+def utc_text(time_ns: int) -> str:
+    """A time in ISO 8601 to the second, UTC, such as ``2024-01-02T03:00:00Z``."""
+    return str(np.datetime64(int(time_ns), "ns").astype("datetime64[s]")) + "Z"
+
+
 @dataclass(frozen=True)
 class Located:
     """Wall times placed on the UTC axis.

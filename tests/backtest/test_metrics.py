@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.backtest.curve import bar_returns, drawdowns, monthly_returns
-from mtquant.backtest.ledger import Ledger, Trade, utc_text
+from mtquant.backtest.ledger import Ledger, Trade
 from mtquant.backtest.metrics import YEAR_NS, Z_95, summarise, wilson_interval
 from mtquant.errors import DataError
+from mtquant.market.clock import utc_text
 from mtquant.market.timeframe import Timeframe
 
 HOUR = 3_600 * 10**9

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from mtquant.config.assemble import (
     SMALLEST_SPLIT,
     bars_per_year,
-    iso_time,
     reward_scale,
     split_rows,
 )
@@ -18,6 +17,7 @@ from mtquant.config.data import given_market, regenerate, resolve_market, simula
 from mtquant.config.schema import EnvConfig, SplitConfig
 from mtquant.errors import DataError
 from mtquant.market.bars import Bars
+from mtquant.market.clock import utc_text
 from mtquant.market.panel import Panel
 from mtquant.market.store import Source, Store
 from mtquant.market.timeframe import Timeframe
@@ -81,7 +81,7 @@ def test_bars_per_year_is_the_pace_of_the_data():
 
 
 def test_times_are_said_in_utc():
-    assert iso_time(1_704_200_400_000_000_000) == "2024-01-02T13:00:00Z"
+    assert utc_text(1_704_200_400_000_000_000) == "2024-01-02T13:00:00Z"
 
 
 def quiet(symbol: str = "XAUUSD", timeframe: Timeframe = Timeframe.H1, n: int = 50) -> Bars:
