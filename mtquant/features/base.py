@@ -23,9 +23,6 @@ from mtquant.market.panel import Panel
 #: What ``fit`` learned, ready for the manifest: JSON values only.
 Params: TypeAlias = Mapping[str, Any]
 
-#: Bars that a live row does not need are cut off from this many on; fewer are cheaper to keep.
-CUT_FROM = 1024
-
 #: For the pydantic dataclasses that features are: unknown parameters are refused.
 PARAMETERS = ConfigDict(extra="forbid")
 
@@ -85,6 +82,10 @@ class Feature(Protocol):
     def lookback(self) -> int:
         """Bars, the newest included, after which a row equals that of an infinite history."""
 
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Symbols that it reads besides the one it describes."""
+
     def parameters(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
 
@@ -125,6 +126,11 @@ class BaseFeature(ABC):
         """The columns' names."""
         return tuple(column.name for column in self.columns)
 
+    @property
+    def context(self) -> tuple[str, ...]:
+        """No other symbols, unless a subclass says otherwise."""
+        return ()
+
     def parameters(self) -> dict[str, Any]:
         """The constructor's arguments, as JSON values."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]
@@ -143,13 +149,22 @@ class BaseFeature(ABC):
 class SymbolFeature(BaseFeature):
     """A feature that looks at one symbol's own bars and at nothing else."""
 
+    def learn(self, bars: Bars) -> Params:
+        """What one symbol's training bars teach; nothing, unless a subclass says otherwise."""
+        return {}
+
+    def fit(self, train: Panel) -> Params:
+        """What each symbol's training bars taught, by symbol."""
+        learned = {bars.symbol: self.learn(bars) for bars in train.bars}
+        return {symbol: params for symbol, params in learned.items() if params}
+
     @abstractmethod
     def on_bars(self, bars: Bars, params: Params) -> Sequence[Float]:
         """The columns over one symbol's bars.
 
         Args:
             bars: ``T`` closed bars.
-            params: What ``fit`` returned.
+            params: What :meth:`learn` returned for this symbol.
 
         Returns:
             One array ``[T]`` per column; its first ``lookback - 1`` rows are not used.
@@ -159,7 +174,7 @@ class SymbolFeature(BaseFeature):
         """The columns on the panel's clock, see :meth:`Feature.compute`."""
         rows = panel.row if last is None else panel.row[-last:]
         own = [
-            self._from_row(int(row), bars, params)
+            self._from_row(int(row), bars, params.get(bars.symbol, {}))
             for bars, row in zip(panel.bars, rows[0], strict=True)
         ]
         return panel.place(own, last)
@@ -167,9 +182,7 @@ class SymbolFeature(BaseFeature):
     def _from_row(self, row: int, bars: Bars, params: Params) -> Float:
         """Columns ``[T, k]`` with at least the rows from ``row`` on; NaN in the warm-up."""
         values = np.full((len(bars), len(self.columns)), np.nan)
-        first = row - self.lookback + 1
-        if first < CUT_FROM:
-            first = 0
+        first = max(row - self.lookback + 1, 0)
         warm = first + self.lookback - 1
         if warm < len(bars):
             columns = self.on_bars(bars[first:] if first else bars, params)
@@ -209,6 +222,11 @@ class Picked:
     def lookback(self) -> int:
         """That of the whole feature."""
         return self.feature.lookback
+
+    @property
+    def context(self) -> tuple[str, ...]:
+        """Those of the whole feature."""
+        return self.feature.context
 
     @property
     def _positions(self) -> list[int]:

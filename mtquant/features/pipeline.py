@@ -69,22 +69,36 @@ class FeaturePipeline:
         """Bars of each symbol, the newest included, that one row reads."""
         return max(feature.lookback for feature in self.features)
 
+    @cached_property
+    def context(self) -> tuple[str, ...]:
+        """Symbols that the features read besides those they describe."""
+        read = dict.fromkeys(name for feature in self.features for name in feature.context)
+        return tuple(name for name in read if name not in self.symbols)
+
     def first_valid(self, panel: Panel) -> int:
         """The first row whose columns are all past their warm-up, hence finite.
+
+        A context symbol has to hold as many bars of its own, and to have begun before the oldest
+        bar that a traded symbol's row reads.
 
         Raises:
             ConfigError: The panel holds other symbols.
             DataError: The panel ends before that row; names the bars that are needed.
         """
         self._expect(panel)
-        for bars in panel.bars:
-            if len(bars) < self.lookback:
-                raise DataError(
-                    f"{bars.symbol} has {len(bars)} bars and the selected features read "
-                    f"{self.lookback} before the first decision; give more bars"
-                )
-        warm = panel.row >= self.lookback - 1
-        return int(np.argmax(warm.all(axis=1)))
+        ready = (panel.row >= self.lookback - 1).all(axis=1)
+        oldest = np.maximum(panel.row - self.lookback + 1, 0)
+        for bars in panel.context:
+            ready &= np.searchsorted(bars.time, panel.time, side="right") >= self.lookback
+            for own, rows in zip(panel.bars, oldest.T, strict=True):
+                ready &= own.time[rows] >= bars.time[0]
+        if not ready.any():
+            held = ", ".join(f"{b.symbol} has {len(b)}" for b in (*panel.bars, *panel.context))
+            raise DataError(
+                f"the selected features read {self.lookback} bars before the first decision and "
+                f"{held} bars; give more bars"
+            )
+        return int(np.argmax(ready))
 
     def fit(self, train: Panel) -> FittedPipeline:
         """Learn feature parameters and the scaler from the training split alone.
@@ -113,6 +127,12 @@ class FeaturePipeline:
             raise ConfigError(
                 f"the features are set up for {', '.join(self.symbols)} and the bars are of "
                 f"{', '.join(panel.symbols)}; give the same symbols in the same order"
+            )
+        held = tuple(bars.symbol for bars in panel.context)
+        if set(held) != set(self.context):
+            raise ConfigError(
+                f"the features read {', '.join(self.context) or 'no symbol'} as context and the "
+                f"panel brings {', '.join(held) or 'none'}; give these bars with the others"
             )
 
 

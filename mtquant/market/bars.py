@@ -76,8 +76,15 @@ class Bars:
         return int(self.time.size)
 
     def __getitem__(self, rows: slice) -> Bars:
-        columns: dict[str, Any] = {name: column[rows] for name, column in self.columns()}
-        return Bars(self.symbol, self.timeframe, **columns)
+        if rows.step is not None and rows.step < 1:
+            raise DataError(f"{self.symbol}: bars are cut forwards in time, not by {rows}")
+        # A cut of valid columns is valid: the checks are not repeated, live it happens every bar.
+        cut = object.__new__(Bars)
+        for field in fields(self)[2:]:
+            object.__setattr__(cut, field.name, getattr(self, field.name)[rows])
+        object.__setattr__(cut, "symbol", self.symbol)
+        object.__setattr__(cut, "timeframe", self.timeframe)
+        return cut
 
     def columns(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
         """Name and array of each column, in the order of the record."""

@@ -24,19 +24,23 @@ class Panel:
 
     Attributes:
         bars: One ``Bars`` per symbol, all of one timeframe.
+        context: Bars that features may read and nobody trades; they do not shape the clock.
     """
 
     bars: tuple[Bars, ...]
+    context: tuple[Bars, ...] = ()
 
-    def __init__(self, bars: Sequence[Bars]) -> None:
+    def __init__(self, bars: Sequence[Bars], context: Sequence[Bars] = ()) -> None:
         if not bars:
             raise DataError("a panel needs the bars of at least one symbol")
-        if len({b.timeframe for b in bars}) > 1:
-            mixed = ", ".join(f"{b.symbol} {b.timeframe.name}" for b in bars)
+        given = (*bars, *context)
+        if len({b.timeframe for b in given}) > 1:
+            mixed = ", ".join(f"{b.symbol} {b.timeframe.name}" for b in given)
             raise DataError(f"a panel needs one timeframe, got {mixed}; resample first")
-        if len({b.symbol for b in bars}) < len(bars):
-            raise DataError(f"a symbol stands twice in {[b.symbol for b in bars]}")
+        if len({b.symbol for b in given}) < len(given):
+            raise DataError(f"a symbol stands twice in {[b.symbol for b in given]}")
         object.__setattr__(self, "bars", tuple(bars))
+        object.__setattr__(self, "context", tuple(context))
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -75,13 +79,28 @@ class Panel:
     def __len__(self) -> int:
         return int(self.time.size)
 
+    def of(self, symbol: str) -> Bars:
+        """The bars of one symbol, traded or context.
+
+        Raises:
+            DataError: The panel does not hold it.
+        """
+        for bars in (*self.bars, *self.context):
+            if bars.symbol == symbol:
+                return bars
+        held = [b.symbol for b in (*self.bars, *self.context)]
+        raise DataError(f"the panel holds no bars of '{symbol}', only of {', '.join(held)}")
+
     def __getitem__(self, rows: slice) -> Panel:
-        """The panel restricted to a contiguous run of its times."""
+        """The panel restricted to a contiguous run of its times; context keeps its past."""
         first, last, step = rows.indices(len(self))
         if step != 1 or last <= first:
             raise DataError(f"a panel is cut by a non-empty run of bars, not by {rows}")
         end = int(self.time[last - 1]) + 1
-        return Panel([b.between(int(self.time[first]), end) for b in self.bars])
+        return Panel(
+            [b.between(int(self.time[first]), end) for b in self.bars],
+            [b.between(None, end) for b in self.context],
+        )
 
     def place(self, own: Sequence[Float], last: int | None = None) -> Float:
         """Put per-symbol rows on the common clock.
