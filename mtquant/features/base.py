@@ -110,6 +110,8 @@ class BaseFeature(ABC):
 
     key: ClassVar[str]
     group: ClassVar[str]
+    #: Named sets of parameters, such as ``seed``, the constants of the original documents.
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
 
     @property
     @abstractmethod

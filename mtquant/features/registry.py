@@ -1,8 +1,8 @@
 """Features by name: what a YAML file may ask for, and what it then gets.
 
 An entry of a selection is a group (``technical``), a feature (``rsi``), one column (``rsi_14``) or
-a feature with parameters (``{"rsi": {"period": 7}}``); code may also hand in a built one.
-Parameters are checked by the feature's own constructor, and a name that does not exist is answered
+a feature with parameters (``{"rsi": {"period": 7}}``), a preset among them
+(``{"quantum_state": {"preset": "seed"}}``); code may also hand in a built one. Parameters are checked by the feature's own constructor, and a name that does not exist is answered
 with the nearest that does.
 """
 
@@ -85,8 +85,18 @@ def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
     kind = FEATURES.get(key)
     if kind is None:
         raise ConfigError(unknown("feature", key, FEATURES))
+    given = dict(params or {})
+    preset = given.pop("preset", None)
+    if preset is not None:
+        if preset not in kind.presets:
+            raise ConfigError(
+                unknown(f"preset of '{key}'", str(preset), kind.presets)
+                if kind.presets
+                else f"feature '{key}' has no presets, got '{preset}'; name its parameters instead"
+            )
+        given = {**kind.presets[preset], **given}
     try:
-        return kind(**(params or {}))
+        return kind(**given)
     except ValidationError as problem:
         raise ConfigError(_explain(kind, problem)) from None
 
