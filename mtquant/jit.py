@@ -101,6 +101,23 @@ def kernel(
     return _compile(function, allocates)
 
 
+def resolved(function: Callable[P, R], *arguments: Any) -> Callable[P, R]:
+    """The machine code of a kernel for arguments exactly like these.
+
+    A kernel called the usual way first looks up the type of every argument, which for records takes
+    longer than a step of an account. The result does not look: whoever calls it vouches that types,
+    dimensions and memory layout are those of ``arguments``.
+    """
+    if numba_config.DISABLE_JIT:
+        return function
+    typeof: Any = numba.typeof
+    types = tuple(typeof(argument) for argument in arguments)
+    dispatcher: Any = function
+    dispatcher.compile(types)
+    entry: Callable[P, R] = dispatcher.overloads[types].entry_point
+    return entry
+
+
 def _compile(function: Callable[P, R], allocates: bool) -> Callable[P, R]:
     if numba_config.DISABLE_JIT:
         return function

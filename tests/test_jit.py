@@ -7,10 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import mtquant
 from mtquant import jit
+from mtquant.sim.account import BAR, CONTRACT, RULES, Tape, empty_book, mark
 
 PACKAGE = Path(mtquant.__file__).parent
 DIGEST = "from mtquant.jit import sources_digest; print(sources_digest())"
@@ -112,6 +114,20 @@ def test_without_the_jit_a_kernel_is_the_function_itself(monkeypatch):
 
     assert jit.kernel(plain) is plain
     assert jit.kernel(allocates=True)(plain) is plain
+    assert jit.resolved(plain, 1.0) is plain
+
+
+def test_the_resolved_form_is_the_kernel_for_these_types():
+    book = empty_book(2, 1)
+    book.account["balance"] = 7.0
+    tape = Tape(
+        np.zeros((1, 1), BAR),
+        np.zeros(1, np.int64),
+        np.zeros((1, 0), np.float32),
+        np.zeros(1, CONTRACT),
+        np.zeros(1, RULES),
+    )
+    assert jit.resolved(mark, book, tape, 1, 0)(book, tape, 1, 0) == mark(book, tape, 1, 0) == 7.0
 
 
 @posix

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -109,7 +108,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         observation, reward, self._status = self._simulator.step_lane(0, actions)
         info = self._info()
         if self._status != RUNNING:
-            info["episode_summary"] = asdict(self._simulator.summary())
+            info["episode_summary"] = dict(vars(self._simulator.summary()))
         over, cut = self._status == TERMINATED, self._status == TRUNCATED
         return observation.copy(), float(reward), over, cut, info
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -72,7 +71,7 @@ class SB3VecEnv(VecEnv):
                     "terminal_observation": last,
                     "TimeLimit.truncated": bool(result.statuses[lane] == TRUNCATED),
                     "episode": {"r": summary.reward, "l": summary.bars, "t": 0.0},
-                    "episode_summary": asdict(summary),
+                    "episode_summary": dict(vars(summary)),
                 }
                 self.finished.append(summary)
         return result.observations, result.rewards, result.statuses != 0, infos

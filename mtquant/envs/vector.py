@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import gymnasium as gym
@@ -63,7 +62,7 @@ class VectorTradingEnv(VectorEnv[Float32, Float32, npt.NDArray[Any]]):
             final = np.full(self.num_envs, None, object)
             summaries = np.full(self.num_envs, None, object)
             for lane, (last, summary) in result.finished.items():
-                final[lane], summaries[lane] = last, asdict(summary)
+                final[lane], summaries[lane] = last, dict(vars(summary))
             done = result.statuses != 0
             infos = {"final_obs": final, "_final_obs": done}
             infos |= {"episode_summary": summaries, "_episode_summary": done}

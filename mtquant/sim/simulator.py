@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mtquant.sim.account import ACCOUNT_FEATURES, SYMBOL_FEATURES, Book, Tape, empty_book
+from mtquant.jit import resolved
+from mtquant.sim.account import (
+    ACCOUNT,
+    ACCOUNT_FEATURES,
+    SYMBOL_FEATURES,
+    Book,
+    Tape,
+    empty_book,
+)
 from mtquant.sim.episodes import (
     observe,
     open_account,
@@ -73,7 +82,7 @@ class EpisodeSummary:
 
 def summarise(book: Book, i: int, bars_per_year: float) -> EpisodeSummary:
     """The summary of lane ``i``'s episode so far."""
-    a = {name: book.account[name][i].item() for name in book.account.dtype.names or ()}
+    a = dict(zip(ACCOUNT.names or (), book.account[i].item(), strict=True))
     bars = max(a["bars"], 1)
     trades = max(a["trades"], 1)
     mean = a["return_sum"] / bars
@@ -123,6 +132,7 @@ class Simulator:
         self.lanes = lanes
         self.bars_per_year = bars_per_year
         self.book = empty_book(lanes, symbols)
+        self._actions = np.zeros((lanes, symbols), np.float32)
         width = len(account_feature_names(("",) * symbols))
         self.width = tape.features.shape[1] + width
         # Two buffers in turn: SB3 keeps the last observation while the next one is written.
@@ -130,6 +140,19 @@ class Simulator:
         self._final = np.zeros((lanes, self.width), np.float32)
         self._rewards = np.zeros(lanes, np.float32)
         self._statuses = np.zeros(lanes, np.int64)
+
+    @cached_property
+    def _step_one(self) -> Any:
+        return resolved(step_one, self.book, self.tape, 0, self._actions, self._final)
+
+    @cached_property
+    def _step_batch(self) -> Any:
+        outputs = (self._buffers[0], self._final, self._rewards, self._statuses)
+        return resolved(step_batch, self.book, self.tape, self._actions, *outputs)
+
+    @cached_property
+    def _restart_finished(self) -> Any:
+        return resolved(restart_finished, self.book, self.tape, self._statuses, self._buffers[0])
 
     def seed(self, seed: int) -> None:
         """Reseed every lane."""
@@ -155,27 +178,26 @@ class Simulator:
 
         Args:
             lane: Which.
-            actions: float32 ``[lanes, S]``; only row ``lane`` is read.
+            actions: ``[lanes, S]``; only row ``lane`` is read.
 
         Returns:
             Observation (a view that the next call overwrites), reward and status.
         """
         out = self._buffers[0]
-        reward, status = step_one(self.book, self.tape, lane, actions, out)
+        self._actions[lane] = actions[lane]
+        reward, status = self._step_one(self.book, self.tape, lane, self._actions, out)
         return out[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
-        out = self._next_buffer()
+        book, tape, statuses, out = self.book, self.tape, self._statuses, self._next_buffer()
+        self._actions[:] = actions
         finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
-        if step_batch(
-            self.book, self.tape, actions, out, self._final, self._rewards, self._statuses
-        ):
-            for lane in np.flatnonzero(self._statuses):
-                i = int(lane)
+        if self._step_batch(book, tape, self._actions, out, self._final, self._rewards, statuses):
+            for i in np.flatnonzero(statuses).tolist():
                 finished[i] = (self._final[i].copy(), self.summary(i))
-            restart_finished(self.book, self.tape, self._statuses, out)
-        return BatchStep(out, self._rewards.copy(), self._statuses.copy(), finished)
+            self._restart_finished(book, tape, statuses, out)
+        return BatchStep(out, self._rewards.copy(), statuses.copy(), finished)
 
     def summary(self, lane: int = 0) -> EpisodeSummary:
         """The running episode of one lane."""
