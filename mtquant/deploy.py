@@ -125,10 +125,16 @@ def _trade(
     account = bundle.env.account
     terms = AccountTerms(account.capital, account.currency, round(account.leverage))
     terminal = SimulatedTerminal(
-        scenario.market.panel, bundle.specs, tape, rows=(first, last), terms=terms
+        scenario.market.panel,
+        (*bundle.specs, *bundle.context_specs),
+        tape,
+        rows=(first, last),
+        terms=terms,
     )
     journal = Journal(_fresh_journal(folder), durable=speed is not None)
-    strategy = Strategy(bundle.agent, bundle.pipeline, bundle.env, bundle.specs)
+    strategy = Strategy(
+        bundle.agent, bundle.pipeline, bundle.env, bundle.specs, bundle.context_specs
+    )
     runner = paper_runner(terminal, journal, strategy, bundle.name)
     recorder = Recorder(tape, last - first, len(bundle.specs))
     monitor = Monitor(f"{bundle.name} on paper")

@@ -86,7 +86,7 @@ class Manifest(Frozen):
         window: Bars seen at once.
         pipeline: Features with parameters and scaler.
         feature_code: Digest of the code that computes features.
-        symbols: Contract data.
+        symbols: Contract data of what is traded, then of the features' context.
         data: Where the bars came from.
         metrics: Test metrics of agent, flat and buy-and-hold.
         versions: Libraries that made it.
@@ -148,8 +148,13 @@ class Bundle:
 
     @property
     def specs(self) -> tuple[SymbolSpec, ...]:
-        """Contract data it was trained with."""
-        return self.manifest.symbols
+        """Contract data of what it trades, as it was trained with."""
+        return self.manifest.symbols[: len(self.env.symbols)]
+
+    @property
+    def context_specs(self) -> tuple[SymbolSpec, ...]:
+        """Contract data of what its features read besides."""
+        return self.manifest.symbols[len(self.env.symbols) :]
 
     @cached_property
     def pipeline(self) -> FittedPipeline:
@@ -255,16 +260,17 @@ def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
     """Fields that do not fit each other: symbols, inputs and the width of the policy."""
     manifest = bundle.manifest
     names = tuple(spec.name for spec in manifest.symbols)
-    if names != manifest.env.symbols:
+    read = (*manifest.env.symbols, *bundle.pipeline.pipeline.context)
+    if names != read:
         raise BundleError(
-            f"{where}: field 'symbols' is {', '.join(names) or 'empty'}, the env trades "
-            f"{', '.join(manifest.env.symbols)}"
+            f"{where}: field 'symbols' is {', '.join(names) or 'empty'}, the env reads "
+            f"{', '.join(read)}"
         )
     try:
         columns = len(bundle.pipeline.positions(manifest.inputs))
     except ConfigError as error:
         raise BundleError(f"{where}: field 'inputs': {error}") from None
-    width = manifest.window * columns + len(account_feature_names(names))
+    width = manifest.window * columns + len(account_feature_names(manifest.env.symbols))
     if bundle.policy.width != width:
         raise BundleError(
             f"{where}: fields 'inputs' and 'window' make {width} observation columns, {POLICY} "

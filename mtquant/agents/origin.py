@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mtquant.agents.bundle import Bundle
-from mtquant.config.data import DATA_DIR, MarketData, regenerate
+from mtquant.config.data import DATA_DIR, MarketData, regenerate, with_context
 from mtquant.errors import DataError
 from mtquant.market.panel import Panel
 from mtquant.market.store import Store
@@ -22,11 +22,16 @@ def market_of(bundle: Bundle, data_dir: Path = DATA_DIR) -> MarketData:
     """
     record = bundle.manifest.data
     if record.simulated_seed is not None:
-        panel = regenerate(record.generator, bundle.specs)
+        panel = regenerate(record.generator, bundle.specs, bundle.context_specs)
     else:
         panel = _stored_panel(bundle, data_dir)
     market = MarketData(
-        panel, bundle.specs, record.source, record.simulated_seed, dict(record.generator)
+        panel,
+        bundle.specs,
+        record.source,
+        record.simulated_seed,
+        dict(record.generator),
+        bundle.context_specs,
     )
     if market.fingerprints != record.fingerprints:
         raise DataError(
@@ -39,8 +44,9 @@ def market_of(bundle: Bundle, data_dir: Path = DATA_DIR) -> MarketData:
 def _stored_panel(bundle: Bundle, data_dir: Path) -> Panel:
     store, timeframe = Store(data_dir), Timeframe.parse(bundle.env.timeframe)
     first, last = bundle.manifest.data.splits["history"]
-    stored = [store.get(name, timeframe) for name in bundle.env.symbols]
-    return Panel([bars.between(first, last + 1) for bars in stored])
+    stored = [store.get(spec.name, timeframe).between(None, last + 1) for spec in bundle.specs]
+    context = [store.get(spec.name, timeframe) for spec in bundle.context_specs]
+    return with_context([bars.between(first) for bars in stored], context)
 
 
 def split_times(bundle: Bundle, split: str) -> tuple[int, int]:

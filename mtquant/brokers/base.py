@@ -199,8 +199,18 @@ class Broker(Protocol):
     def deals(self, since_ns: int) -> tuple[Deal, ...]:
         """Deals since then, by time."""
 
-    def closed_bars(self, instrument: Instrument, timeframe: Timeframe, count: int) -> Bars:
-        """The newest ``count`` closed bars, fewer where there are fewer; never the forming one."""
+    def closed_bars(
+        self,
+        instrument: Instrument,
+        timeframe: Timeframe,
+        count: int,
+        known_ns: int | None = None,
+    ) -> Bars:
+        """The newest ``count`` closed bars, fewer where there are fewer; never the forming one.
+
+        A bar is known to be closed when the next one ticks, or when its time was over at
+        ``known_ns``, an instant that the server's clock is known to have passed.
+        """
 
     def tick_time_ns(self, instrument: Instrument) -> int:
         """When the symbol was quoted last."""

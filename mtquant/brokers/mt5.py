@@ -192,21 +192,30 @@ class MT5Adapter:
         """Deals since then."""
         return tuple(map(self._deal, self._read("history_deals_get", *self._span(since_ns))))
 
-    def closed_bars(self, instrument: Instrument, timeframe: Timeframe, count: int) -> Bars:
-        """The newest closed bars in UTC.
+    def closed_bars(
+        self,
+        instrument: Instrument,
+        timeframe: Timeframe,
+        count: int,
+        known_ns: int | None = None,
+    ) -> Bars:
+        """The newest closed bars in UTC, see :meth:`mtquant.brokers.base.Broker.closed_bars`.
 
         Raises:
             DataError: A bar has a time that the server's clock skipped: the clock is wrong.
         """
         constant = getattr(mt5, f"TIMEFRAME_{timeframe.name}")
-        rows = self._read("copy_rates_from_pos", instrument.broker_name, constant, 1, count)
+        newest = 1 if known_ns is None else 0
+        rows = self._read(
+            "copy_rates_from_pos", instrument.broker_name, constant, newest, count + 1 - newest
+        )
         located = self._clock.locate(rows["time"] * SECOND_NS)
         if located.missing.any():
             raise DataError(
                 f"{instrument.broker_name} has a bar at a time that clock {self._clock.name} "
                 "skipped; correct the symbol's clock"
             )
-        return Bars(
+        bars = Bars(
             instrument.spec.name,
             timeframe,
             located.utc,
@@ -217,6 +226,9 @@ class MT5Adapter:
             rows["tick_volume"].astype(np.float64),
             rows["spread"].astype(np.float64),
         )
+        if known_ns is None:
+            return bars
+        return bars.between(None, known_ns - timeframe.nanoseconds + 1)[-count:]
 
     def tick_time_ns(self, instrument: Instrument) -> int:
         """When the symbol was quoted last."""

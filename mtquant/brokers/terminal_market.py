@@ -27,19 +27,18 @@ class MarketCalls(TerminalState):
     def symbols_get(self, group: str | None = None) -> tuple[SymbolInfo, ...] | None:
         """Symbols that match ``group``, a pattern such as ``"*USD*"``."""
         chosen = [s for name, s in self._index.items() if fnmatch(name, group or "*")]
-        return tuple(self._feeds[s].info(self._row(s), *self.account.quote(s)) for s in chosen)
+        return tuple(self._info(s) for s in chosen)
 
     @api
     def symbol_info(self, symbol: str, /) -> SymbolInfo | None:
         """Contract and quote."""
-        s = self._symbol(symbol)
-        return self._feeds[s].info(self._row(s), *self.account.quote(s))
+        return self._info(self._symbol(symbol))
 
     @api
     def symbol_info_tick(self, symbol: str, /) -> Tick | None:
         """Quote."""
         s = self._symbol(symbol)
-        return self._feeds[s].tick(self._row(s), *self.account.quote(s))
+        return self._feeds[s].tick(self._row(s), *self._quote(s))
 
     @api
     def symbol_select(self, symbol: str, enable: bool = True, /) -> bool:
@@ -48,7 +47,11 @@ class MarketCalls(TerminalState):
         return True
 
     def _row(self, s: int) -> int:
-        return self.account.newest(s)[0]
+        return max(self._newest(s)[0], 0)
+
+    def _info(self, s: int) -> SymbolInfo:
+        mode = mt5.SYMBOL_TRADE_MODE_FULL if self._traded(s) else mt5.SYMBOL_TRADE_MODE_DISABLED
+        return self._feeds[s].info(self._row(s), *self._quote(s), mode)
 
     @api
     def copy_rates_from_pos(
@@ -56,7 +59,7 @@ class MarketCalls(TerminalState):
     ) -> Structured | None:
         """``count`` bars back from position ``start_pos``; 0 is the forming bar."""
         s = self._history_of(symbol, timeframe)
-        newest, forming = self.account.newest(s)
+        newest, forming = self._newest(s)
         last = newest - whole(start_pos)
         return self._feeds[s].rates(last - whole(count) + 1, newest, forming, last)
 
@@ -66,7 +69,7 @@ class MarketCalls(TerminalState):
     ) -> Structured | None:
         """``count`` bars back from the one that holds the date."""
         s = self._history_of(symbol, timeframe)
-        newest, forming = self.account.newest(s)
+        newest, forming = self._newest(s)
         last = self._feeds[s].rows_until(epoch_seconds(date_from)) - 1
         last = min(last, newest)
         return self._feeds[s].rates(last - whole(count) + 1, newest, forming, last)
@@ -77,7 +80,7 @@ class MarketCalls(TerminalState):
     ) -> Structured | None:
         """Bars that open between two dates, both included."""
         s = self._history_of(symbol, timeframe)
-        newest, forming = self.account.newest(s)
+        newest, forming = self._newest(s)
         feed = self._feeds[s]
         first = feed.rows_until(epoch_seconds(date_from) - 1)
         return feed.rates(first, newest, forming, feed.rows_until(epoch_seconds(date_to)) - 1)

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+import numpy as np
+
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_account import SimulatedAccount
 from mtquant.brokers.terminal_requests import CallRefused, invalid
@@ -80,8 +82,8 @@ class TerminalState:
         """Stand at the close of bar ``rows[0]``.
 
         Args:
-            panel: Bars; later ones are shown as time goes on.
-            specs: Contracts, in the panel's order.
+            panel: Bars; later ones are shown as time goes on. Its context is quoted, not traded.
+            specs: Contracts, in the panel's order, its context last.
             tape: The same bars as the kernel reads them; its features are not used.
             rows: Row of the last closed bar, and the row after which time ends.
             terms: The account.
@@ -90,7 +92,7 @@ class TerminalState:
         called = [spec.name for spec in specs] if names is None else list(names)
         self._feeds = [
             SymbolFeed(bars, spec, name)
-            for bars, spec, name in zip(panel.bars, specs, called, strict=True)
+            for bars, spec, name in zip((*panel.bars, *panel.context), specs, called, strict=True)
         ]
         self._index = {name: s for s, name in enumerate(called)}
         self._panel = panel
@@ -98,7 +100,8 @@ class TerminalState:
         self._connected = False
         self._requests = 0
         self._error = (mt5.RES_S_OK, "Success")
-        self.account = SimulatedAccount(panel, self._feeds, tape, rows, terms.balance)
+        traded = self._feeds[: len(panel.bars)]
+        self.account = SimulatedAccount(panel, traded, tape, rows, terms.balance)
 
     def __getattr__(self, name: str) -> int:
         """The module's constants, such as ``TIMEFRAME_H1``."""
@@ -134,6 +137,26 @@ class TerminalState:
             return False if function.__annotations__["return"] == "bool" else None
         self._error = (mt5.RES_S_OK, "Success")
         return answer
+
+    def _traded(self, s: int) -> bool:
+        """Whether a symbol may be traded; context is for looking at."""
+        return s < len(self._panel.bars)
+
+    def _newest(self, s: int) -> tuple[int, bool]:
+        """The newest row of a symbol that has begun, and whether it is still forming."""
+        if self._traded(s):
+            return self.account.newest(s)
+        time, now = self._panel.context[s - len(self._panel.bars)].time, self.now_ns()
+        row = int(np.searchsorted(time, now, side="right")) - 1
+        return row, row >= 0 and int(time[row]) + self._panel.timeframe.nanoseconds > now
+
+    def _quote(self, s: int) -> tuple[float, float]:
+        """Bid and ask now."""
+        if self._traded(s):
+            return self.account.quote(s)
+        bars, (row, forming) = self._panel.context[s - len(self._panel.bars)], self._newest(s)
+        bid = float((bars.open if forming else bars.close)[max(row, 0)])
+        return bid, bid + float(bars.spread[max(row, 0)]) * self._feeds[s].spec.point
 
     def _symbol(self, name: object) -> int:
         if not isinstance(name, str):

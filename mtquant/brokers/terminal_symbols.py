@@ -80,7 +80,7 @@ class SymbolFeed:
         seconds = self.seconds(row)
         return Tick.of(time=seconds, bid=bid, ask=ask, time_msc=seconds * 1000, flags=6)
 
-    def info(self, row: int, bid: float, ask: float) -> SymbolInfo:
+    def info(self, row: int, bid: float, ask: float, trade_mode: int) -> SymbolInfo:
         """Contract and quote."""
         spec = self.spec
         triple = spec.swap_triple_day
@@ -92,7 +92,7 @@ class SymbolFeed:
             spread=round((ask - bid) / spec.point),
             spread_float=True,
             trade_calc_mode=_CALC_MODES[spec.margin_mode],
-            trade_mode=mt5.SYMBOL_TRADE_MODE_FULL,
+            trade_mode=trade_mode,
             trade_stops_level=int(spec.stops_level_points),
             trade_freeze_level=int(spec.freeze_level_points),
             trade_exemode=mt5.SYMBOL_TRADE_EXECUTION_MARKET,

@@ -29,6 +29,7 @@ _TEXTS = {
     mt5.TRADE_RETCODE_DONE_PARTIAL: "Request executed partially",
     mt5.TRADE_RETCODE_INVALID: "Invalid request",
     mt5.TRADE_RETCODE_INVALID_VOLUME: "Invalid volume",
+    mt5.TRADE_RETCODE_TRADE_DISABLED: "Trade is disabled",
     mt5.TRADE_RETCODE_MARKET_CLOSED: "Market closed",
     mt5.TRADE_RETCODE_NO_MONEY: "No money",
     mt5.TRADE_RETCODE_INVALID_FILL: "Unsupported filling mode",
@@ -113,7 +114,7 @@ class TradingCalls(TerminalState):
     ) -> float | None:
         """Margin of a market order, account currency, open positions left aside."""
         s = self._symbol(symbol)
-        if action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
+        if not self._traded(s) or action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
             raise invalid("Invalid arguments")
         share = float(self.account.tape.contracts["margin_share"][s])
         return self._value(s, volume) * price * share
@@ -124,7 +125,7 @@ class TradingCalls(TerminalState):
     ) -> float | None:
         """Profit of a position between two prices, account currency."""
         s = self._symbol(symbol)
-        if action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
+        if not self._traded(s) or action not in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
             raise invalid("Invalid arguments")
         move = price_close - price_open
         return self._value(s, volume) * (move if action == mt5.ORDER_TYPE_BUY else -move)
@@ -193,6 +194,8 @@ class TradingCalls(TerminalState):
         if request.symbol not in self._index:
             raise not_found()
         s = self._index[request.symbol]
+        if not self._traded(s):
+            return mt5.TRADE_RETCODE_TRADE_DISABLED, s, 0
         if request.action != mt5.TRADE_ACTION_DEAL or request.type > mt5.ORDER_TYPE_SELL:
             return mt5.TRADE_RETCODE_INVALID, s, 0
         if request.type_filling not in _FILLINGS:

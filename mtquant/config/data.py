@@ -14,6 +14,7 @@ from typing import Any
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError
+from mtquant.features.pipeline import FeaturePipeline
 from mtquant.market.bars import Bars
 from mtquant.market.clock import Clock
 from mtquant.market.importing import load_file
@@ -40,6 +41,7 @@ class MarketData:
         source: Key in the store, ``given bars``, or the simulated market's law.
         simulated_seed: Seed of the simulated market; None for given prices.
         generator: One record per symbol from which the simulated market can be made again.
+        context_specs: One per context symbol, in the panel's order.
     """
 
     panel: Panel
@@ -47,16 +49,17 @@ class MarketData:
     source: str
     simulated_seed: int | None = None
     generator: dict[str, Any] = field(default_factory=dict)
+    context_specs: tuple[SymbolSpec, ...] = ()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        """Of each symbol's bars."""
-        return tuple(bars.fingerprint() for bars in self.panel.bars)
+        """Of each symbol's bars, context last."""
+        return tuple(bars.fingerprint() for bars in (*self.panel.bars, *self.panel.context))
 
     def between(self, first_ns: int, last_ns: int) -> MarketData:
         """The same market, cut to the bars that open in ``[first_ns, last_ns]``."""
-        panel = Panel([bars.between(first_ns, last_ns + 1) for bars in self.panel.bars])
-        return replace(self, panel=panel)
+        traded = [bars.between(first_ns, last_ns + 1) for bars in self.panel.bars]
+        return replace(self, panel=with_context(traded, self.panel.context))
 
     @property
     def description(self) -> str:
@@ -66,27 +69,41 @@ class MarketData:
         return f"{self.source}: {span}"
 
 
-def specs_of(env: EnvConfig) -> tuple[SymbolSpec, ...]:
-    """Contracts of an env's symbols from ``configs/symbols.yaml``."""
+def specs_of(symbols: Sequence[str]) -> tuple[SymbolSpec, ...]:
+    """Contracts from ``configs/symbols.yaml``."""
     table = load_symbols()
-    return tuple(table[name] for name in env.symbols)
+    return tuple(table[name] for name in symbols)
+
+
+def context_of(env: EnvConfig) -> tuple[str, ...]:
+    """Symbols that an env's features read besides those it trades."""
+    return FeaturePipeline(env.features, env.symbols).context
+
+
+def with_context(bars: Sequence[Bars], context: Sequence[Bars]) -> Panel:
+    """A panel whose context ends with the traded bars, so that later bars change no fingerprint."""
+    end = max(int(one.time[-1]) for one in bars if len(one)) + 1
+    return Panel(bars, [one.between(None, end) for one in context])
 
 
 def stored_market(env: EnvConfig, data_dir: Path = DATA_DIR) -> MarketData | None:
     """The env's bars in the store, or None where a symbol has none."""
     store, timeframe = Store(data_dir), Timeframe.parse(env.timeframe)
     held = store.list()
-    missing = [name for name in env.symbols if (name, timeframe) not in held]
-    if len(missing) == len(env.symbols):
+    if not any((name, timeframe) in held for name in env.symbols):
         return None
+    read = (*env.symbols, *context_of(env))
+    missing = [name for name in read if (name, timeframe) not in held]
     if missing:
         raise DataError(
-            f"env {env.name} trades {', '.join(env.symbols)} and {data_dir} holds no "
+            f"env {env.name} reads {', '.join(read)} and {data_dir} holds no "
             f"{timeframe.name} bars of {', '.join(missing)}; import them with `mtquant data import`"
         )
-    bars = [store.get(name, timeframe) for name in env.symbols]
-    source = ", ".join(store.path(name, timeframe).stem for name in env.symbols)
-    return MarketData(Panel(bars), specs_of(env), source)
+    bars = [store.get(name, timeframe) for name in read]
+    source = ", ".join(store.path(name, timeframe).stem for name in read)
+    traded = len(env.symbols)
+    panel = with_context(bars[:traded], bars[traded:])
+    return MarketData(panel, specs_of(env.symbols), source, context_specs=specs_of(context_of(env)))
 
 
 def only_symbol(env: EnvConfig) -> str:
@@ -107,7 +124,7 @@ def simulated_market(
     env: EnvConfig, n_bars: int = SIMULATED_BARS, seed: int = SIMULATED_SEED
 ) -> MarketData:
     """The built-in market under the env's contracts; symbols are independent of each other."""
-    specs = specs_of(env)
+    traded, context = specs_of(env.symbols), specs_of(context_of(env))
     laws = [
         SimulatedMarket(
             spec.name,
@@ -117,21 +134,29 @@ def simulated_market(
             start_ns=SIMULATED_START_NS,
             drift=SIMULATED_DRIFT,
         )
-        for s, spec in enumerate(specs)
+        for s, spec in enumerate((*traded, *context))
     ]
-    panel = Panel([law.bars(spec) for law, spec in zip(laws, specs, strict=True)])
     record = {law.symbol: law.to_dict() for law in laws}
-    return MarketData(panel, specs, f"simulated market {laws[0].law}", seed, record)
+    panel = regenerate(record, traded, context)
+    return MarketData(panel, traded, f"simulated market {laws[0].law}", seed, record, context)
 
 
-def regenerate(generator: Mapping[str, Mapping[str, Any]], specs: Sequence[SymbolSpec]) -> Panel:
+def regenerate(
+    generator: Mapping[str, Mapping[str, Any]],
+    specs: Sequence[SymbolSpec],
+    context: Sequence[SymbolSpec] = (),
+) -> Panel:
     """The simulated bars of a manifest's record.
 
     Raises:
         DataError: The record is of another law or lacks a symbol.
     """
     try:
-        return Panel([SimulatedMarket(**generator[spec.name]).bars(spec) for spec in specs])
+        made = [
+            [SimulatedMarket(**generator[spec.name]).bars(spec) for spec in group]
+            for group in (specs, context)
+        ]
+        return with_context(*made)
     except (KeyError, TypeError, ConfigError) as error:
         raise DataError(f"the simulated market cannot be made again: {error}") from None
 
@@ -144,20 +169,22 @@ def given_market(env: EnvConfig, data: Bars | Panel | Sequence[Bars]) -> MarketD
     """
     if isinstance(data, Bars):
         data = [data]
-    listed = {bars.symbol: bars for bars in (data.bars if isinstance(data, Panel) else data)}
-    missing = [name for name in env.symbols if name not in listed]
+    given = (*data.bars, *data.context) if isinstance(data, Panel) else data
+    listed = {bars.symbol: bars for bars in given}
+    context = context_of(env)
+    missing = [name for name in (*env.symbols, *context) if name not in listed]
     if missing:
         raise DataError(
-            f"env {env.name} trades {', '.join(env.symbols)}; bars of {', '.join(missing)} are "
-            f"missing (given: {', '.join(sorted(listed))})"
+            f"env {env.name} reads {', '.join((*env.symbols, *context))}; bars of "
+            f"{', '.join(missing)} are missing (given: {', '.join(sorted(listed))})"
         )
-    panel = Panel([listed[name] for name in env.symbols])
+    panel = with_context([listed[n] for n in env.symbols], [listed[n] for n in context])
     if panel.timeframe.name != env.timeframe:
         raise DataError(
             f"env {env.name} trades {env.timeframe} bars, given are {panel.timeframe.name}; "
             f"resample them or override timeframe='{panel.timeframe.name}'"
         )
-    return MarketData(panel, specs_of(env), "given bars")
+    return MarketData(panel, specs_of(env.symbols), "given bars", context_specs=specs_of(context))
 
 
 def resolve_market(

@@ -99,6 +99,7 @@ class Strategy:
         pipeline: FittedPipeline,
         env: EnvConfig,
         specs: Sequence[SymbolSpec],
+        context_specs: Sequence[SymbolSpec] = (),
     ) -> None:
         """Fix what does not change from bar to bar.
 
@@ -107,11 +108,13 @@ class Strategy:
             pipeline: Fitted on the training split.
             env: Account, sizing, costs and limits.
             specs: One per symbol of the env, in its order.
+            context_specs: One per symbol that the features read besides.
         """
         self.agent = agent
         self.pipeline = pipeline
         self.env = env
         self.specs = tuple(specs)
+        self.context_specs = tuple(context_specs)
         self._contracts = contracts_of(env, specs)
         self._rules = rules_row(env.rules(reward_scale=1.0))
 
@@ -127,6 +130,7 @@ class Strategy:
         found: BrokerBalance,
         guards: Sequence[Guard | None],
         agent_state: Any = None,
+        context: Sequence[Bars] = (),
     ) -> Outlook:
         """Decide at the close of the newest bar.
 
@@ -136,8 +140,9 @@ class Strategy:
             found: Where the broker stands now.
             guards: Per symbol what stands against trading, or None.
             agent_state: From the last outlook.
+            context: Bars that the features read besides, one per symbol of ``context_specs``.
         """
-        panel = Panel(bars)
+        panel = Panel(bars, context)
         tape, rows = self._tape(panel, record)
         book = bring_forward(record, found, tape, rows)
         observation = self._observe(book, tape, rows[-1], panel)

@@ -24,9 +24,11 @@ def paper_runner(
         name: Of the strategy.
     """
     instruments = [Instrument(spec, spec.name) for spec in strategy.specs]
-    adapter = MT5Adapter(terminal, instruments)
+    context = [Instrument(spec, spec.name) for spec in strategy.context_specs]
+    adapter = MT5Adapter(terminal, [*instruments, *context])
     adapter.connect()
-    return Runner(adapter, journal, strategy, instruments, RunnerSettings(name), terminal.now_ns)
+    settings = RunnerSettings(name)
+    return Runner(adapter, journal, strategy, instruments, settings, terminal.now_ns, context)
 
 
 def paper_bars(terminal: SimulatedTerminal, runner: Runner) -> Iterator[BarReport | None]:

@@ -72,6 +72,7 @@ class Runner:
         instruments: Sequence[Instrument],
         settings: RunnerSettings,
         clock: Callable[[], int],
+        context: Sequence[Instrument] = (),
     ) -> None:
         """Tie the parts together and check that they belong together.
 
@@ -82,6 +83,7 @@ class Runner:
             instruments: One per symbol of the strategy, in its order.
             settings: See there.
             clock: Present time, ns UTC.
+            context: One per context symbol of the strategy; read, never traded.
 
         Raises:
             ConfigError: The account's currency is not the strategy's, or the journal belongs to
@@ -113,6 +115,8 @@ class Runner:
         grace_ns = settings.grace_bars * timeframe.nanoseconds
         self._reconciler = Reconciler(broker, journal, self._instruments, self._tag, grace_ns)
         self._windows = [BarWindow(i, timeframe, strategy.bars_needed) for i in instruments]
+        self._context = [BarWindow(i, timeframe, strategy.bars_needed) for i in context]
+        self._bar_ns = timeframe.nanoseconds
         self._record = journal.latest_record()
         self._agent_state: Any = None
 
@@ -133,8 +137,10 @@ class Runner:
         newest = max(int(one.time[-1]) for one in bars)
         if record is not None and newest <= record.bar_time_ns:
             return None
+        oldest = min(int(one.time[-self._strategy.bars_needed]) for one in bars)
+        context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
         outlook = self._strategy.decide(
-            bars, record, findings.balance, self._guards(findings), self._agent_state
+            bars, record, findings.balance, self._guards(findings), self._agent_state, context
         )
         self._agent_state = outlook.agent_state
         intents = self._plan(outlook)

@@ -192,7 +192,7 @@ def _manifest(
         "inputs": scenario.inputs,
         "pipeline": scenario.pipeline.to_dict(),
         "feature_code": code_digest(),
-        "symbols": market.specs,
+        "symbols": (*market.specs, *market.context_specs),
         "data": DataRecord(
             source=market.source,
             simulated_seed=market.simulated_seed,

@@ -391,7 +391,7 @@ def test_a_write_that_was_cut_off_is_no_bundle(write, tmp_path):
     [
         ({"inputs": ["nonsense"]}, r"field 'inputs': unknown .*'nonsense'"),
         ({"inputs": []}, r"make 6 observation columns, policy\.onnx takes 7"),
-        ({"symbols": []}, r"field 'symbols' is empty, the env trades XAUUSD"),
+        ({"symbols": []}, r"field 'symbols' is empty, the env reads XAUUSD"),
         ({"window": 4}, r"'window' make 10 observation columns, policy\.onnx takes 7"),
     ],
 )

@@ -257,7 +257,7 @@ def test_a_wrong_call_is_one_sentence(small_run, small_env, easy_bars):
         run_backtest(small_run.bundle, small_env, easy_bars)
     with pytest.raises(ConfigError, match="needs an env"):
         run_backtest("flat", data=easy_bars)
-    with pytest.raises(DataError, match="read 120 before the first decision"):
+    with pytest.raises(DataError, match="read 120 bars before the first decision"):
         run_backtest("flat", small_env, easy_bars[:100])
     with pytest.raises(ConfigError, match="unknown bundle or agent 'ema_cros'; did you mean"):
         run_backtest("ema_cros", small_env, easy_bars)

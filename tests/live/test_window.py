@@ -17,7 +17,7 @@ class Feed:
         self.bars, self.clock = bars, Clock.parse(clock)
         self.now, self.asked = 0, []
 
-    def closed_bars(self, instrument, timeframe, count):
+    def closed_bars(self, instrument, timeframe, count, known_ns=None):
         self.asked.append(count)
         shown = self.bars[max(self.now - count, 0) : self.now]
         wall = self.clock.from_utc(shown.time) // SECOND_NS * SECOND_NS
