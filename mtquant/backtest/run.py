@@ -118,11 +118,10 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     symbols = len(scenario.env.symbols)
     recorder = Recorder(tape, last - first, symbols)
     observation = simulator.place(0, first, last, scenario.env.account.capital)
-    actions = np.zeros((1, symbols), np.float32)
     state: Any = None
     for _ in range(last - first):
-        actions[0], state = agent.predict(observation, state, deterministic=True)
-        observation, reward, _status = simulator.step_lane(0, actions)
+        action, state = agent.predict(observation, state, deterministic=True)
+        observation, reward, _status = simulator.step_lane(0, action)
         recorder.take(simulator.book, reward)
     return BacktestResult(
         agent.name,

@@ -126,6 +126,13 @@ class Scenario:
         return rows
 
     @cached_property
+    def times(self) -> list[str]:
+        """Opens of the bars, ISO 8601 to the second, UTC."""
+        opens = self.market.panel.time.astype("datetime64[ns]")
+        texts: list[str] = np.datetime_as_string(opens, unit="s", timezone="UTC").tolist()
+        return texts
+
+    @cached_property
     def _market(self) -> Structured:
         return market_of(self.env, self.market.panel, self.market.specs)
 

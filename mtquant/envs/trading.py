@@ -11,7 +11,6 @@ import numpy.typing as npt
 
 from mtquant.config.data import resolve_market
 from mtquant.envs.scenario import Scenario, resolve_env
-from mtquant.market.clock import utc_text
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.checks import REASONS
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
@@ -86,6 +85,13 @@ class TradingEnv(gym.Env[Float32, Float32]):
         bound = scenario.observation_bound()
         self.observation_space = gym.spaces.Box(-bound, bound, dtype=np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(symbols),), np.float32)
+        self._lot_steps = [spec.lot_step for spec in scenario.market.specs]
+        self._times = scenario.times
+        # Views, because looking a field up costs more than reading it.
+        account, positions = self._simulator.book.account, self._simulator.book.positions[0]
+        self._cursor, self._level = account["cursor"], account["level"]
+        self._equity, self._balance = account["equity"], account["balance"]
+        self._steps, self._reasons = positions["steps"], positions["reason"]
         self._status = TRUNCATED
 
     def reset(
@@ -104,27 +110,24 @@ class TradingEnv(gym.Env[Float32, Float32]):
         """One bar."""
         if self._status != RUNNING:
             raise gym.error.ResetNeeded("the episode is over; call reset() first")
-        actions = np.asarray(action, np.float32).reshape(1, len(self.scenario.env.symbols))
-        observation, reward, self._status = self._simulator.step_lane(0, actions)
+        if getattr(action, "shape", None) != self.action_space.shape:
+            action = np.asarray(action, np.float32).reshape(self.action_space.shape)
+        observation, reward, status = self._simulator.step_lane(0, action)
+        self._status = status
         info = self._info()
-        if self._status != RUNNING:
+        if status != RUNNING:
             info["episode_summary"] = dict(vars(self._simulator.summary()))
-        over, cut = self._status == TERMINATED, self._status == TRUNCATED
-        return observation.copy(), float(reward), over, cut, info
+        return observation.copy(), reward, status == TERMINATED, status == TRUNCATED, info
 
     def _info(self) -> dict[str, Any]:
-        book = self._simulator.book
-        account = book.account[0]
-        specs = self.scenario.market.specs
+        held, reasons = self._steps.tolist(), self._reasons.tolist()
         return {
-            "time": utc_text(int(self.scenario.market.panel.time[account["cursor"]])),
-            "equity": float(account["equity"]),
-            "balance": float(account["balance"]),
-            "breaker": LEVEL_NAMES[int(account["level"])],
-            "position_lots": [
-                float(book.positions[0, s]["steps"]) * spec.lot_step for s, spec in enumerate(specs)
-            ],
-            "reason": [REASONS[int(r)] for r in book.positions["reason"][0]],
+            "time": self._times[self._cursor.item()],
+            "equity": self._equity.item(),
+            "balance": self._balance.item(),
+            "breaker": LEVEL_NAMES[self._level.item()],
+            "position_lots": [n * step for n, step in zip(held, self._lot_steps, strict=True)],
+            "reason": [REASONS[code] for code in reasons],
         }
 
 

@@ -172,19 +172,19 @@ class Simulator:
         return out[lane]
 
     def step_lane(
-        self, lane: int, actions: npt.NDArray[np.float32]
+        self, lane: int, action: npt.NDArray[np.float32]
     ) -> tuple[Observations, float, int]:
         """One bar of one lane, without reset.
 
         Args:
             lane: Which.
-            actions: ``[lanes, S]``; only row ``lane`` is read.
+            action: ``[S]``.
 
         Returns:
             Observation (a view that the next call overwrites), reward and status.
         """
         out = self._buffers[0]
-        self._actions[lane] = actions[lane]
+        self._actions[lane] = action
         reward, status = self._step_one(self.book, self.tape, lane, self._actions, out)
         return out[lane], reward, status
 

@@ -328,7 +328,7 @@ def test_the_simulator_adds_nothing_to_the_kernel(random_tape, seed, symbols):
     batch = np.repeat(actions[:, None], 3, axis=1)
     for t in range(3, len(tape.market) - 1):
         looped = [step(bare.book, tape, i, batch[t]) for i in range(3)]
-        single = [one.step_lane(i, batch[t])[1:] for i in range(3)]
+        single = [one.step_lane(i, batch[t, i])[1:] for i in range(3)]
         assert looped == single
         if any(status != RUNNING for _, status in looped):
             break
