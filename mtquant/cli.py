@@ -8,6 +8,7 @@ from mtquant.backtest_command import backtest
 from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
+from mtquant.feature_commands import app as features_app
 from mtquant.train import train
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app.command()(train)
 app.command()(backtest)
 app.command()(deploy)
 app.add_typer(data_app, name="data")
+app.add_typer(features_app, name="features")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_r
 if TYPE_CHECKING:
     from mtquant.agents.bundle import Bundle
     from mtquant.training.trainer import TrainingConfig
+
+# Tests compute; what they keep would stay in the user's own cache.
+os.environ["MTQUANT_FEATURE_CACHE"] = "0"
 
 TUESDAY_NOON = "2024-01-02T12:00"
 

@@ -32,6 +32,7 @@ FLOORS = (
         "cli",
         "console",
         "data_commands",
+        "feature_commands",
         "backtest_command",
         "__main__",
         "__init__",

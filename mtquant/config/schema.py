@@ -134,14 +134,7 @@ class EnvConfig(Frozen):
     name: Name
     symbols: Annotated[tuple[str, ...], Field(min_length=1)]
     timeframe: str = "H1"
-    features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)] = (
-        "returns",
-        "technical",
-        "trend",
-        "volatility",
-        "spread",
-        "calendar",
-    )
+    features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)] = ("default",)
     account: AccountConfig = AccountConfig()
     sizing: SizingConfig = SizingConfig()
     costs: CostsConfig = CostsConfig()

@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -128,6 +129,11 @@ class BaseFeature(ABC):
         """The columns' names."""
         return tuple(column.name for column in self.columns)
 
+    @cached_property
+    def n_columns(self) -> int:
+        """Number of columns; describing them anew would cost more than a live row."""
+        return len(self.columns)
+
     @property
     def context(self) -> tuple[str, ...]:
         """No other symbols, unless a subclass says otherwise."""
@@ -183,7 +189,7 @@ class SymbolFeature(BaseFeature):
 
     def _from_row(self, row: int, bars: Bars, params: Params) -> Float:
         """Columns ``[T, k]`` with at least the rows from ``row`` on; NaN in the warm-up."""
-        values = np.full((len(bars), len(self.columns)), np.nan)
+        values = np.full((len(bars), self.n_columns), np.nan)
         first = max(row - self.lookback + 1, 0)
         warm = first + self.lookback - 1
         if warm < len(bars):
@@ -230,9 +236,10 @@ class Picked:
         """Those of the whole feature."""
         return self.feature.context
 
-    @property
+    @cached_property
     def _positions(self) -> list[int]:
-        return [self.feature.names.index(name) for name in self.names]
+        names = self.feature.names
+        return [names.index(name) for name in self.names]
 
     def parameters(self) -> dict[str, Any]:
         """The whole feature's parameters."""

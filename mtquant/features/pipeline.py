@@ -19,7 +19,9 @@ import numpy.typing as npt
 
 from mtquant.errors import ConfigError, DataError, unknown
 from mtquant.features.base import Column, Feature, Params
-from mtquant.features.registry import Entry, build_features, restore_feature
+from mtquant.features.cache import computed
+from mtquant.features.plugins import stored_plugin
+from mtquant.features.registry import Entry, build_features, plugin_record, restore_feature
 from mtquant.features.scaler import Float32, Scaler
 from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
@@ -36,12 +38,16 @@ class FeaturePipeline:
             symbols: Standard names, in observation order.
 
         Raises:
-            ConfigError: The selection is wrong, or there is no symbol.
+            ConfigError: The selection is wrong, a feature lacks the symbols that it is to read, or
+                there is no symbol.
         """
         if not symbols:
             raise ConfigError("a feature pipeline needs at least one symbol")
         self.features: tuple[Feature, ...] = tuple(build_features(selection))
         self.symbols = tuple(symbols)
+        read = dict.fromkeys(name for feature in self.features for name in feature.context)
+        #: Symbols that some feature reads beside the one it describes, traded or not.
+        self.related = tuple(read)
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -69,16 +75,15 @@ class FeaturePipeline:
         """Bars of each symbol, the newest included, that one row reads."""
         return max(feature.lookback for feature in self.features)
 
-    @cached_property
+    @property
     def context(self) -> tuple[str, ...]:
-        """Symbols that the features read besides those they describe."""
-        read = dict.fromkeys(name for feature in self.features for name in feature.context)
-        return tuple(name for name in read if name not in self.symbols)
+        """Related symbols that are not traded."""
+        return tuple(name for name in self.related if name not in self.symbols)
 
     def first_valid(self, panel: Panel) -> int:
         """The first row whose columns are all past their warm-up, hence finite.
 
-        A context symbol has to hold as many bars of its own, and to have begun before the oldest
+        A related symbol has to hold as many bars of its own, and to have begun before the oldest
         bar that a traded symbol's row reads.
 
         Raises:
@@ -88,7 +93,7 @@ class FeaturePipeline:
         self._expect(panel)
         ready = (panel.row >= self.lookback - 1).all(axis=1)
         oldest = np.maximum(panel.row - self.lookback + 1, 0)
-        for bars in panel.context:
+        for bars in map(panel.of, self.related):
             ready &= np.searchsorted(bars.time, panel.time, side="right") >= self.lookback
             for own, rows in zip(panel.bars, oldest.T, strict=True):
                 ready &= own.time[rows] >= bars.time[0]
@@ -118,7 +123,11 @@ class FeaturePipeline:
     def compute(self, panel: Panel, params: Sequence[Params], last: int | None = None) -> Float:
         """Raw columns, see :meth:`FittedPipeline.raw`."""
         self._expect(panel)
-        blocks = [f.compute(panel, p, last) for f, p in zip(self.features, params, strict=True)]
+        if last is None:
+            blocks = computed(panel, self.features, params)
+        else:
+            pairs = zip(self.features, params, strict=True)
+            blocks = [feature.compute(panel, fitted, last) for feature, fitted in pairs]
         joined = np.concatenate(blocks, axis=2)
         return joined.reshape(len(joined), -1)
 
@@ -224,6 +233,7 @@ class FittedPipeline:
                     "parameters": feature.parameters(),
                     "columns": list(feature.names),
                     "fitted": dict(params),
+                    **plugin_record(feature.key),
                 }
                 for feature, params in zip(self.pipeline.features, self.params, strict=True)
             ],
@@ -240,7 +250,10 @@ class FittedPipeline:
             DataError: A field is missing or of another form.
         """
         try:
-            stored = [(f["feature"], f["parameters"], f["columns"]) for f in data["features"]]
+            stored = [
+                (f["feature"], f["parameters"], f["columns"], stored_plugin(f))
+                for f in data["features"]
+            ]
             params = tuple(dict(f["fitted"]) for f in data["features"])
             symbols, scaler = list(data["symbols"]), Scaler.from_dict(data["scaler"])
         except (KeyError, TypeError, ValueError) as problem:

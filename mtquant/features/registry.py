@@ -1,59 +1,46 @@
 """Features by name: what a YAML file may ask for, and what it then gets.
 
-An entry of a selection is a group (``technical``), a feature (``rsi``), one column (``rsi_14``) or
-a feature with parameters (``{"rsi": {"period": 7}}``), a preset among them
-(``{"quantum_state": {"preset": "seed"}}``); code may also hand in a built one. Parameters are checked by the feature's own constructor, and a name that does not exist is answered
-with the nearest that does.
+An entry of a selection is a named selection (``minimal``), a group (``technical``), a feature
+(``rsi``), one column (``rsi_14``) or a feature with parameters (``{"rsi": {"period": 7}}``), a
+preset among them (``{"quantum_state": {"preset": "seed"}}``); code may also hand in a built one.
+Parameters are checked by the feature's own constructor, and a name that does not exist is answered
+with the nearest that does. Installed plug-ins are asked only for names that are not built in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
 from mtquant.errors import ConfigError, unknown
 from mtquant.features.base import BaseFeature, Feature, Picked
-from mtquant.features.calendar import Hour, Session, Weekday
-from mtquant.features.returns import EmaDistance, Returns
-from mtquant.features.spread import SpreadRatio
-from mtquant.features.technical import (
-    Adx,
-    Atr,
-    BollingerPosition,
-    EmaGap,
-    InternalBarStrength,
-    MacdHistogram,
-    Rsi,
-    StochasticK,
-)
-from mtquant.features.volatility import RealisedVolatility
+from mtquant.features.builtin import FEATURES as FEATURES  # by this name for everybody else
+from mtquant.features.plugins import Plugin, installed_plugins, require_plugin
 
 #: One entry of a selection: a name, a feature's name with its parameters, or a built feature.
 Entry: TypeAlias = str | Mapping[str, Mapping[str, Any] | None] | Feature
 
-_KINDS: tuple[type[BaseFeature], ...] = (
-    Returns,
-    Rsi,
-    MacdHistogram,
-    BollingerPosition,
-    Atr,
-    EmaGap,
-    Adx,
-    StochasticK,
-    InternalBarStrength,
-    EmaDistance,
-    RealisedVolatility,
-    SpreadRatio,
-    Hour,
-    Weekday,
-    Session,
-)
-
-#: Every feature by its name, in the order in which a group lists them.
-FEATURES: Mapping[str, type[BaseFeature]] = {kind.key: kind for kind in _KINDS}
+#: Named sets of entries. ``minimal`` is a handful of columns that most strategies ask for,
+#: ``default`` what an env gets that names no features.
+SELECTIONS: Mapping[str, tuple[Entry, ...]] = {
+    "minimal": ("ema_gap", "rsi", "atr", "higher_channel"),
+    # By benchmarks/feature_worth.py: of regime and quantum only what pays its rent on real bars.
+    "default": (
+        "returns",
+        "technical",
+        "trend",
+        "volatility",
+        "spread",
+        "hour",
+        "weekday",
+        "session",
+        "market_distance",
+        "quantum_variance",
+    ),
+}
 
 _ENTRY_CURE = "an entry is a name, or a name with parameters such as 'rsi: {period: 7}'"
 
@@ -68,12 +55,71 @@ class _Wish:
     built: Feature | None = None
 
 
-def groups() -> dict[str, tuple[str, ...]]:
-    """Names of the features in each group, in order."""
+def chapters(kinds: Mapping[str, type[BaseFeature]] = FEATURES) -> dict[str, tuple[str, ...]]:
+    """Names of all features of each group, in order."""
     found: dict[str, tuple[str, ...]] = {}
-    for key, kind in FEATURES.items():
+    for key, kind in kinds.items():
         found[kind.group] = (*found.get(kind.group, ()), key)
     return found
+
+
+def groups(kinds: Mapping[str, type[BaseFeature]] = FEATURES) -> dict[str, tuple[str, ...]]:
+    """What the name of a group selects: its features that need no parameters, in order.
+
+    A built-in group never grows by what happens to be installed.
+    """
+    able = {key: kind for key, kind in kinds.items() if not refusal(default_feature(kind))}
+    return chapters(able)
+
+
+def refusal(feature: Feature | None) -> str:
+    """Why a feature cannot do without parameters; empty where it can."""
+    if feature is None:
+        return "it needs parameters"
+    try:
+        _ = feature.context
+    except ConfigError as reason:
+        return str(reason)
+    return ""
+
+
+def plugins() -> Mapping[str, Plugin]:
+    """Features that other installed packages offer, by key; none is imported yet.
+
+    Raises:
+        ConfigError: A package claims a name of mtquant's own, or one that another claims too.
+    """
+    return installed_plugins(frozenset({*FEATURES, *chapters(), *SELECTIONS}))
+
+
+def all_kinds() -> dict[str, type[BaseFeature]]:
+    """Built-in features and those of every plug-in, by key.
+
+    Raises:
+        ConfigError: A plug-in is broken; names its distribution.
+    """
+    return {**FEATURES, **{key: plugin.load() for key, plugin in plugins().items()}}
+
+
+def find_kind(key: str) -> type[BaseFeature]:
+    """The class of a feature, built in or of a plug-in.
+
+    Raises:
+        ConfigError: There is none of that name; names the nearest.
+    """
+    if key in FEATURES:
+        return FEATURES[key]
+    if key in plugins():
+        return plugins()[key].load()
+    raise ConfigError(unknown("feature", key, [*FEATURES, *plugins()]))
+
+
+def default_feature(kind: type[BaseFeature]) -> Feature | None:
+    """A feature without parameters; None where it cannot do without them."""
+    try:
+        return kind()
+    except (TypeError, ValueError):
+        return None
 
 
 def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
@@ -82,9 +128,7 @@ def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
     Raises:
         ConfigError: No such feature or parameter (names the nearest), or a value out of range.
     """
-    kind = FEATURES.get(key)
-    if kind is None:
-        raise ConfigError(unknown("feature", key, FEATURES))
+    kind = find_kind(key)
     given = dict(params or {})
     preset = given.pop("preset", None)
     if preset is not None:
@@ -99,14 +143,37 @@ def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
         return kind(**given)
     except ValidationError as problem:
         raise ConfigError(_explain(kind, problem)) from None
+    except (TypeError, ValueError) as problem:
+        raise ConfigError(f"feature '{key}': {problem}") from None
 
 
-def restore_feature(key: str, params: Mapping[str, Any], columns: Sequence[str]) -> Feature:
+def plugin_record(key: str) -> dict[str, str]:
+    """What a manifest keeps of a feature's plug-in; nothing for a built-in feature."""
+    return {} if key in FEATURES or key not in plugins() else plugins()[key].record()
+
+
+def restore_feature(
+    key: str,
+    params: Mapping[str, Any],
+    columns: Sequence[str],
+    plugin: Mapping[str, str] | None = None,
+) -> Feature:
     """The feature that a manifest describes: its parameters, and its columns in use.
 
+    Args:
+        key: Name of the feature.
+        params: Its parameters.
+        columns: Those of its columns that are in use.
+        plugin: What :func:`plugin_record` said of it; nothing for a built-in feature.
+
     Raises:
-        ConfigError: The feature, a parameter or a column does not exist.
+        ConfigError: The feature, a parameter or a column does not exist, or the plug-in is not
+            the one of that time.
     """
+    if plugin:
+        require_plugin(key, plugin, plugins())
+    elif key not in FEATURES:
+        raise ConfigError(unknown("feature", key, FEATURES))
     feature = make_feature(key, params)
     return feature if feature.names == tuple(columns) else Picked(feature, tuple(columns))
 
@@ -118,7 +185,8 @@ def build_features(selection: Sequence[Entry]) -> list[Feature]:
     group or a bare name brought in; the same feature twice with parameters stands twice.
 
     Args:
-        selection: Groups, features, columns, features with parameters, and built features.
+        selection: Named selections, groups, features, columns, features with parameters, and
+            built features.
 
     Returns:
         In the order of the selection.
@@ -129,15 +197,7 @@ def build_features(selection: Sequence[Entry]) -> list[Feature]:
     """
     wishes: list[_Wish] = []
     for entry in selection:
-        if isinstance(entry, str):
-            _wish_by_name(wishes, entry)
-        elif isinstance(entry, Mapping):
-            for key, params in entry.items():
-                _wish_with_params(wishes, key, params)
-        elif isinstance(entry, Feature):
-            wishes.append(_Wish(entry.key, built=entry))
-        else:
-            raise ConfigError(f"the feature selection holds {entry!r}; {_ENTRY_CURE}")
+        _wish(wishes, entry)
     features = [_grant(wish) for wish in wishes]
     if not features:
         raise ConfigError(f"no features are selected; choose among {', '.join(groups())}")
@@ -145,23 +205,56 @@ def build_features(selection: Sequence[Entry]) -> list[Feature]:
     return features
 
 
+def _wish(wishes: list[_Wish], entry: Entry) -> None:
+    if isinstance(entry, str) and entry in SELECTIONS:
+        for part in SELECTIONS[entry]:
+            _wish(wishes, part)
+    elif isinstance(entry, str):
+        _wish_by_name(wishes, entry)
+    elif isinstance(entry, Mapping):
+        for key, params in entry.items():
+            _wish_with_params(wishes, key, params)
+    elif isinstance(entry, Feature):
+        wishes.append(_Wish(entry.key, built=entry))
+    else:
+        raise ConfigError(f"the feature selection holds {entry!r}; {_ENTRY_CURE}")
+
+
 def _wish_by_name(wishes: list[_Wish], name: str) -> None:
-    if name in FEATURES or name in groups():
-        for key in groups().get(name, (name,)):
+    kinds = _kinds_that_know(name)
+    if name in kinds or name in groups(kinds):
+        for key in groups(kinds).get(name, (name,)):
             if not any(wish.key == key and not wish.columns for wish in wishes):
                 wishes[:] = [wish for wish in wishes if wish.key != key]
                 wishes.append(_Wish(key))
         return
-    owner = next((k for k in FEATURES if name in make_feature(k).names), None)
+    owner = _owner(name, kinds)
     if owner is None:
-        columns = {column for k in FEATURES for column in make_feature(k).names}
-        raise ConfigError(unknown("feature", name, {*columns, *FEATURES, *groups()}))
+        columns = {column for kind in kinds.values() for column in _default_names(kind)}
+        known = {*columns, *kinds, *groups(kinds), *SELECTIONS}
+        raise ConfigError(unknown("feature", name, known))
     for i, wish in enumerate(wishes):
         if wish.key == owner:
             if wish.columns and name not in wish.columns:
                 wishes[i] = _Wish(owner, (*wish.columns, name))
             return
     wishes.append(_Wish(owner, (name,)))
+
+
+def _kinds_that_know(name: str) -> Mapping[str, type[BaseFeature]]:
+    """Where to look a name up: the built-in features, one plug-in, or all that is installed."""
+    if name in FEATURES or name in groups() or _owner(name, FEATURES):
+        return FEATURES
+    return {name: find_kind(name)} if name in plugins() else all_kinds()
+
+
+def _owner(column: str, kinds: Mapping[str, type[BaseFeature]]) -> str | None:
+    return next((key for key, kind in kinds.items() if column in _default_names(kind)), None)
+
+
+def _default_names(kind: type[BaseFeature]) -> tuple[str, ...]:
+    feature = default_feature(kind)
+    return () if feature is None else feature.names
 
 
 def _wish_with_params(wishes: list[_Wish], key: str, params: Mapping[str, Any] | None) -> None:
@@ -171,6 +264,11 @@ def _wish_with_params(wishes: list[_Wish], key: str, params: Mapping[str, Any] |
         raise ConfigError(
             f"the group '{key}' takes no parameters; give them to one of its features: "
             f"{', '.join(groups()[key])}"
+        )
+    if key in SELECTIONS:
+        raise ConfigError(
+            f"the selection '{key}' takes no parameters; give them to one of its features, in an "
+            "entry of its own"
         )
     full = _Wish(key, params=params or {})
     for i, wish in enumerate(wishes):
@@ -201,7 +299,10 @@ def _explain(kind: type[BaseFeature], problem: ValidationError) -> str:
     """One sentence for the first thing that is wrong with a feature's parameters."""
     first = problem.errors()[0]
     place = f"feature '{kind.key}'"
-    known = list(make_feature(kind.key).parameters())
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    if first["type"] in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        missing = str(first["loc"][0])
+        return f"{place} needs its parameter '{missing}'; write '{kind.key}: {{{missing}: ...}}'"
     if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
         return unknown(f"parameter of {place}", str(first["loc"][0]), known)
     name = ".".join(str(part) for part in first["loc"])

@@ -24,6 +24,14 @@ class Returns(SymbolFeature):
 
     A rule reads the plain return; an agent that wants equal widths gets them from the scaler.
 
+    Formula:
+        ln(close[t] / close[t - h])  for each horizon h
+    Source:
+        Standard; the link to momentum: Moskowitz, Ooi and Pedersen (2012), Time Series Momentum.
+    Weakness:
+        Past returns say next to nothing of the next one within a day; momentum was measured over
+        months. Horizons overlap, so the columns share bars. A gap counts like a traded move.
+
     Attributes:
         horizons: Bars between the two closes, one column each.
     """
@@ -54,6 +62,14 @@ class EmaDistance(SymbolFeature):
 
     A flat market after a trend would let the ratio grow without limit, so each column is cut at the
     distance which a straight line of one range a bar keeps from its mean, ``(period - 1) / 2``.
+
+    Formula:
+        (close - EMA(close, n)) / ATR  within (n - 1) / 2 either side, 0 where ATR = 0
+    Source:
+        mtquant, after Keltner's channels (1960) in ATR units.
+    Weakness:
+        The ATR has a memory of its own: the first hours after a burst look close to the mean, those
+        after a lull far from it. The columns of two periods are alike.
 
     Attributes:
         periods: Bars of the means, one column each.

@@ -22,6 +22,14 @@ class SpreadRatio(SymbolFeature):
     0 (or below, where bid and ask were not taken together) is *not recorded*: it counts as the
     usual one and never enters the median.
 
+    Formula:
+        ln(spread / median of the recorded spreads among the last ``period``),  0 if not recorded
+    Source:
+        mtquant.
+    Weakness:
+        A bar has one spread: what the broker wrote down, often that of its open or the least, so a
+        spike inside it is not seen. Where most bars repeat one spread it is 0 nearly always.
+
     Attributes:
         period: Bars of the window, the newest included.
     """

@@ -116,6 +116,7 @@ class Runner:
         self._reconciler = Reconciler(broker, journal, self._instruments, self._tag, grace_ns)
         self._windows = [BarWindow(i, timeframe, strategy.bars_needed) for i in instruments]
         self._context = [BarWindow(i, timeframe, strategy.bars_needed) for i in context]
+        self._related = strategy.pipeline.pipeline.related
         self._bar_ns = timeframe.nanoseconds
         self._record = journal.latest_record()
         self._agent_state: Any = None
@@ -138,6 +139,10 @@ class Runner:
         if record is not None and newest <= record.bar_time_ns:
             return None
         oldest = min(int(one.time[-self._strategy.bars_needed]) for one in bars)
+        bars = [
+            window.reaching(self._broker, oldest) if one.symbol in self._related else one
+            for window, one in zip(self._windows, bars, strict=True)
+        ]
         context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
         outlook = self._strategy.decide(
             bars, record, findings.balance, self._guards(findings), self._agent_state, context

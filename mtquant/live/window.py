@@ -46,7 +46,7 @@ class BarWindow:
         self._bars = broker.closed_bars(*source, self._length, known_ns)
         return self._bars
 
-    def reaching(self, broker: Broker, since_ns: int, known_ns: int) -> Bars:
+    def reaching(self, broker: Broker, since_ns: int, known_ns: int | None = None) -> Bars:
         """As :meth:`update`, and back to ``since_ns`` where the broker's history does.
 
         A symbol that trades day and night needs more bars for the time that another spans.

@@ -16,6 +16,7 @@ from mtquant.config.load import (
 )
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
+from mtquant.features.pipeline import FeaturePipeline
 
 ROOT = Path(__file__).parents[2]
 ENVS = sorted(path.stem for path in (ROOT / "envs").glob("*.yaml"))
@@ -333,3 +334,10 @@ def test_a_symbol_without_a_file_trades_by_the_defaults():
     env, found = env_of_symbol("GBPUSD")
     assert found is None and env.symbols == ("GBPUSD",) and env.timeframe == "H1"
     assert env == EnvConfig(name="gbpusd_h1", symbols=("GBPUSD",))
+
+
+@pytest.mark.parametrize("name", ["xauusd_h1", "eurusd_h1", "btcusd_m5"])
+def test_every_shipped_env_observes_regime_quantum_and_technical_features(name):
+    env = load_env(name)[0]
+    seen = {feature.group for feature in FeaturePipeline(env.features, env.symbols).features}
+    assert {"regime", "quantum", "technical"} <= seen

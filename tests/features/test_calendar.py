@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from mtquant.features.calendar import Hour, Session, Weekday
+from mtquant.features.calendar import Hour, Session, TimeWindow, Weekday
 from mtquant.market.panel import Panel
 
 
@@ -82,3 +82,82 @@ def test_sessions_agree_with_the_zone_database_hour_by_hour(bars_of):
         expected = [first <= m.hour < end and m.weekday() < 5 for m in local]
         np.testing.assert_array_equal(flags[:, k], expected, err_msg=zone)
     np.testing.assert_array_equal(flags[:, 3], flags[:, 1] * flags[:, 2])
+
+
+OPEN, MID, CLOSE, DEAD = range(4)
+
+
+@pytest.mark.parametrize(
+    ("time", "window"),
+    [
+        ("2024-01-03T07:59", MID),  # winter: London is on UTC, New York five hours behind
+        ("2024-01-03T08:00", OPEN),
+        ("2024-01-03T09:59", OPEN),
+        ("2024-01-03T10:00", MID),
+        ("2024-01-03T12:59", MID),
+        ("2024-01-03T13:00", OPEN),
+        ("2024-01-03T14:59", OPEN),
+        ("2024-01-03T15:00", MID),
+        ("2024-01-03T19:59", MID),
+        ("2024-01-03T20:00", CLOSE),
+        ("2024-01-03T21:59", CLOSE),
+        ("2024-01-03T22:00", DEAD),
+        ("2024-01-03T23:59", DEAD),
+        ("2024-01-04T00:00", MID),  # Tokyo is at work, also while it is evening in New York
+        ("2024-07-03T07:00", OPEN),  # summer in both
+        ("2024-07-03T09:00", MID),
+        ("2024-07-03T19:00", CLOSE),
+        ("2024-07-03T21:00", DEAD),
+        ("2024-07-03T23:59", DEAD),
+        ("2024-07-04T00:00", MID),
+        # 10 to 31 March 2024: New York has changed, London has not.
+        ("2024-03-08T20:00", CLOSE),
+        ("2024-03-11T07:00", MID),
+        ("2024-03-11T08:00", OPEN),
+        ("2024-03-11T12:00", OPEN),
+        ("2024-03-11T14:00", MID),
+        ("2024-03-11T20:59", CLOSE),
+        ("2024-03-11T21:00", DEAD),
+        ("2024-04-01T07:00", OPEN),
+        # 27 October to 3 November 2024: London has changed back, New York has not.
+        ("2024-10-25T07:00", OPEN),
+        ("2024-10-28T07:00", MID),
+        ("2024-10-28T12:00", OPEN),
+        ("2024-10-28T21:00", DEAD),
+        ("2024-11-04T12:00", MID),
+        ("2024-11-04T21:00", CLOSE),
+        ("2024-01-05T21:00", CLOSE),  # Friday
+        ("2024-01-05T22:00", DEAD),  # and from there to Monday in Tokyo
+        ("2024-01-06T03:00", DEAD),
+        ("2024-01-06T13:00", DEAD),
+        ("2024-01-07T20:00", DEAD),
+        ("2024-01-07T23:00", DEAD),
+        ("2024-01-08T00:00", MID),
+    ],
+)
+def test_windows_of_the_day(bars_of, time, window):
+    np.testing.assert_array_equal(at(bars_of, TimeWindow(), time), np.arange(4) == window)
+
+
+def window_by_the_zone_database(moment):
+    tokyo, london, york = (
+        moment.astimezone(ZoneInfo(zone))
+        for zone in ("Asia/Tokyo", "Europe/London", "America/New_York")
+    )
+    begins = (london, york)
+    if any(city.weekday() < 5 and city.hour in (8, 9) for city in begins):
+        return OPEN
+    if york.weekday() < 5 and york.hour in (15, 16):
+        return CLOSE
+    if york.weekday() < 5 and york.hour < 17:
+        return MID
+    return MID if tokyo.weekday() < 5 and tokyo.hour >= 9 else DEAD
+
+
+def test_one_window_holds_at_every_hour_of_two_years(bars_of):
+    start = ns("2023-01-01")
+    flags = TimeWindow().compute(Panel([bars_of(np.ones(2 * 8766), start=start)]), {})[:, 0]
+    np.testing.assert_array_equal(flags.sum(axis=1), 1.0)
+    moments = (datetime.fromtimestamp(start // 10**9 + 3600 * h, UTC) for h in range(len(flags)))
+    expected = [window_by_the_zone_database(moment) for moment in moments]
+    np.testing.assert_array_equal(flags.argmax(axis=1), expected)

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import pytest
+from pydantic.dataclasses import dataclass
 
+from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
+from mtquant.features.base import PARAMETERS, Column, SymbolFeature
 from mtquant.features.registry import (
     FEATURES,
+    SELECTIONS,
     build_features,
+    chapters,
     groups,
     make_feature,
     restore_feature,
@@ -87,6 +92,8 @@ def test_parameters_take_the_place_of_a_groups_default():
         ([{"macd_hist": {"fast": 3}}, {"macd_hist": {"fast": 4}}], "'macd_hist' is selected twice"),
         ([{"returns": {"horizons": [5, 5]}}], "column 'ret_5' is selected twice"),
         ([{"returns": {"horizons": []}}], "parameter 'horizons'"),
+        ([{"minimal": {"rsi": 7}}], "the selection 'minimal' takes no parameters; give them"),
+        (["minimun"], "unknown feature 'minimun'; did you mean 'minimal'?"),
         ([], "no features are selected; choose among returns, technical"),
     ],
 )
@@ -102,3 +109,62 @@ def test_a_feature_is_restored_with_the_columns_in_use():
     assert feature.names == ("session_overlap",)
     with pytest.raises(ConfigError, match="unknown column 'session_tokyo'"):
         restore_feature("session", {}, ["session_tokyo"])
+
+
+def test_a_selection_is_changed_like_a_group():
+    minimal = names(["minimal"])
+    assert minimal[:3] == ["ema_gap_20_50", "rsi_14", "atr_14"]
+    assert {name.rsplit("_", 2)[0] for name in minimal[3:]} == {"higher_high", "higher_low"}
+    assert names(["minimal", {"rsi": {"period": 7}}]) == ["ema_gap_20_50", "rsi_7", *minimal[2:]]
+    assert names(["rsi_14", "minimal"]) == minimal
+
+
+def test_a_group_selects_what_needs_no_parameters():
+    assert "strength" in chapters()["strength"] and "strength" not in groups()
+    able = [key for key in FEATURES if key != "strength"]
+    assert sorted(key for keys in groups().values() for key in keys) == sorted(able)
+    assert build_features([{"strength": {"against": ["EURUSD"]}}])[0].context == ("EURUSD",)
+
+
+def test_named_selections_stand_beside_groups_and_features():
+    assert not set(SELECTIONS) & ({*FEATURES} | {*groups()})
+    for name in SELECTIONS:
+        assert names([name])
+    assert names(["default"]) == names([*SELECTIONS["default"]])
+    assert names(["default", "minimal"])[: len(names(["default"]))] == names(["default"])
+
+
+def test_the_default_selection_is_what_an_env_gets_that_names_none():
+    assert names(["default"]) == names(EnvConfig(name="plain", symbols=("XAUUSD",)).features)
+
+
+def test_a_parameter_without_a_default_has_to_be_given(monkeypatch):
+    @dataclass(frozen=True, config=PARAMETERS)
+    class Above(SymbolFeature):
+        key = "above"
+        group = "above"
+
+        level: float
+
+        @property
+        def columns(self):
+            return (Column(f"above_{self.level}", "whether the close is above a level"),)
+
+        @property
+        def lookback(self):
+            return 1
+
+        def on_bars(self, bars, params):
+            return [(bars.close > self.level) * 1.0]
+
+    monkeypatch.setitem(FEATURES, "above", Above)
+    assert "above" in chapters() and "above" not in groups()
+    assert names([{"above": {"level": 2}}]) == ["above_2.0"]
+    assert names(["ibs"]) == ["ibs"], "it does not disturb the search for columns"
+    for selection in (["above"], [{"above": {}}]):
+        with pytest.raises(
+            ConfigError, match="'above' needs its parameter 'level'; write 'above: "
+        ):
+            build_features(selection)
+    with pytest.raises(ConfigError, match="unknown feature 'above_2'; did you mean 'above'"):
+        build_features(["above_2"])

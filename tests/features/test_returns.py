@@ -37,3 +37,19 @@ def test_a_straight_line_reaches_the_bound_and_a_calm_after_it_does_not_pass_it(
     warm = result[ema_bars(50) :]
     assert (warm <= [9.5, 24.5]).all()
     assert warm[-1, 0] == 0.0, "no range within the window"
+
+
+def test_a_live_window_gives_the_bits_of_the_whole_history(walk):
+    bars = walk(900, seed=6)
+    for feature in (Returns(), EmaDistance()):
+        whole = feature.compute(Panel([bars]), {})
+        for row in range(feature.lookback - 1, 900, 17):
+            window = Panel([bars[row - feature.lookback + 1 : row + 1]])
+            np.testing.assert_array_equal(feature.compute(window, {}, last=1)[0], whole[row])
+
+
+def test_short_horizons_add_up_to_long_ones(walk):
+    result = Returns(horizons=(1, 5)).compute(Panel([walk(60)]), {})[5:, 0]
+    np.testing.assert_allclose(
+        result[4:, 1], np.convolve(result[:, 0], np.ones(5), "valid"), atol=1e-14
+    )

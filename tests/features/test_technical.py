@@ -5,6 +5,7 @@ import pytest
 import talib
 
 from mtquant.features.registry import make_feature
+from mtquant.features.technical import Macd, MacdHistogram
 from mtquant.market.panel import Panel
 
 
@@ -31,6 +32,27 @@ def test_macd_histogram_by_hand(bars_of):
     result = column(bars, "macd_hist", {"fast": 3, "slow": 4, "signal": 3})[-1]
     # Weights 2/4 and 2/5: macd = 10 * (0.5 - 0.4) = 1; its signal 0.5 * 1.
     assert result == pytest.approx(0.5 / 110.0, abs=1e-12)
+
+
+@pytest.mark.nojit
+def test_macd_lines_by_hand(bars_of):
+    bars = after_calm(bars_of, [110.0, 110.0], calm=200)
+    result = Macd(fast=3, slow=4, signal=3).compute(Panel([bars]), {})[-2:, 0]
+    # EMA 3 at 105 and 107.5, EMA 4 at 104 and 106.4: macd 1 and 1.1, signal 0.5 and 0.8.
+    np.testing.assert_allclose(result * 110.0, [[1.0, 0.5], [1.1, 0.8]], atol=1e-9)
+
+
+def test_macd_lines_are_talibs_and_the_histogram_is_their_gap(walk):
+    bars = walk(4000, seed=8)
+    panel = Panel([bars])
+    lines = Macd().compute(panel, {})[2000:, 0]
+    macd, signal, _ = talib.MACD(bars.close, 12, 26, 9)
+    expected = np.stack([macd / bars.close, signal / bars.close], axis=1)[2000:]
+    np.testing.assert_allclose(lines, expected, rtol=1e-9, atol=1e-12)
+    histogram = MacdHistogram().compute(panel, {})[2000:, 0, 0]
+    np.testing.assert_allclose(lines[:, 0] - lines[:, 1], histogram, atol=1e-15)
+    with pytest.raises(ValueError, match="fast 26 must be below slow 12"):
+        Macd(fast=26, slow=12)
 
 
 def test_bollinger_position_by_hand(bars_of):

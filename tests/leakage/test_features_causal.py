@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mtquant.features.base import SymbolFeature
+from mtquant.features.base import Feature, Params, SymbolFeature
 from mtquant.features.registry import FEATURES, make_feature
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
@@ -49,10 +49,29 @@ def replaced_after(bars: Bars, row: int, other: Bars) -> Bars:
     return replace(bars, **columns)
 
 
+#: What a feature cannot do without.
+NEEDED = {"strength": {"against": ["USDJPY"]}}
+
+#: Shorter histories give these a number too: a shorter median, or a neutral value.
+NEVER_MISSING = {"spread_ratio", "higher_trend", "volatility_signal"}
+
+
+def feature_of(key: str) -> Feature:
+    return make_feature(key, NEEDED.get(key))
+
+
+def context_of(key: str) -> list[Bars]:
+    """Other bars, at other times, that reach beyond every cut."""
+    return [market(symbol, 7) for symbol in feature_of(key).context]
+
+
+def learned(key: str) -> Params:
+    bars = [market("XAUUSD", 1)[:1200], market("EURUSD", 3)[:1200]]
+    return feature_of(key).fit(Panel(bars, context_of(key)))
+
+
 def columns_of(key: str, *bars: Bars) -> np.ndarray:
-    feature = make_feature(key)
-    panel = Panel(bars)
-    return feature.compute(panel, feature.fit(Panel([b[:1200] for b in bars])))
+    return feature_of(key).compute(Panel(bars, context_of(key)), learned(key))
 
 
 @pytest.mark.parametrize("key", FEATURES)
@@ -76,21 +95,29 @@ def test_altering_later_bars_changes_no_bit(key):
 @pytest.mark.parametrize("key", FEATURES)
 def test_a_later_start_gives_the_same_bits_after_the_lookback(key):
     bars = market("XAUUSD", 1)
-    whole, lookback = columns_of(key, bars), make_feature(key).lookback
+    whole, lookback = columns_of(key, bars), feature_of(key).lookback
     for start in (1, 333, 1024, 1500):
         later = columns_of(key, bars[start:])
         np.testing.assert_array_equal(later[lookback - 1 :], whole[start + lookback - 1 :])
 
 
-@pytest.mark.parametrize("key", [k for k in FEATURES if make_feature(k).lookback > 1])
+SYMBOL_FEATURES = [
+    key
+    for key in FEATURES
+    if isinstance(feature_of(key), SymbolFeature)
+    and feature_of(key).lookback > 1
+    and key not in NEVER_MISSING
+]
+
+
+@pytest.mark.parametrize("key", SYMBOL_FEATURES)
 def test_the_lookback_is_not_longer_than_needed(key):
     """With one bar fewer a value is missing, so the warm-up wastes no bar."""
-    feature = make_feature(key)
+    feature = feature_of(key)
     assert isinstance(feature, SymbolFeature)
     short = market("XAUUSD", 1)[SIZE - feature.lookback + 1 :]
-    newest = [column[-1] for column in feature.on_bars(short, {})]
-    # A median of fewer spreads is a number too: there the window's length is a choice.
-    assert np.isnan(newest).any() or key == "spread_ratio"
+    newest = [column[-1] for column in feature.on_bars(short, learned(key).get("XAUUSD", {}))]
+    assert np.isnan(newest).any()
 
 
 @pytest.mark.parametrize("key", FEATURES)
@@ -98,7 +125,7 @@ def test_another_symbols_future_does_not_show(key):
     gold, euro = market("XAUUSD", 1), market("EURUSD", 3)
     panel = Panel([gold, euro])
     whole = columns_of(key, gold, euro)
-    assert whole.shape == (len(panel), 2, len(make_feature(key).names))
+    assert whole.shape == (len(panel), 2, len(feature_of(key).names))
     cut = 1900
     end = int(np.searchsorted(panel.time, gold.time[cut], side="right"))
     until = int(panel.time[end - 1]) + 1

@@ -46,7 +46,9 @@ def simulated(size: int) -> Bars:
 
 def largest_error(bars: Bars, rows: np.ndarray) -> float:
     """Of the newest raw row of a live window against the whole history, as the contract counts."""
-    fitted = FeaturePipeline(list(groups()), [bars.symbol]).fit(Panel([bars[: len(bars) // 2]]))
+    base = {"base": bars.timeframe.name, "timeframe": "H4"}
+    selection = [*groups(), {"higher_trend": base}, {"higher_channel": base}]
+    fitted = FeaturePipeline(selection, [bars.symbol]).fit(Panel([bars[: len(bars) // 2]]))
     raw, scaled = fitted.raw(Panel([bars])), fitted.transform(Panel([bars]))
     worst = 0.0
     for row in rows:

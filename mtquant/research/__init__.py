@@ -1,0 +1,1 @@
+"""Is it real? What columns are worth, measured before anybody trains on them."""
