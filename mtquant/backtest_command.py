@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import typer
@@ -15,9 +16,12 @@ from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.agents.origin import market_of, split_times
 from mtquant.agents.rules import build_rule
+from mtquant.backtest.bootstrap import PATHS
+from mtquant.backtest.challenge_report import Challenge, take_challenge
 from mtquant.backtest.compare import compare
-from mtquant.backtest.report import console_table, write_report
+from mtquant.backtest.report import Report, console_table, write_report, write_whole
 from mtquant.backtest.run import bundle_scenario, named_agent, run_agent
+from mtquant.config.challenge import RuleSet, load_rules
 from mtquant.config.data import (
     DATA_DIR,
     MarketData,
@@ -27,7 +31,7 @@ from mtquant.config.data import (
     resolve_market,
 )
 from mtquant.config.load import load_env
-from mtquant.config.schema import EnvConfig
+from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError, DataError
 from mtquant.market.clock import utc_text
@@ -45,6 +49,12 @@ def backtest(
     start: Annotated[str | None, typer.Option(help="First day, such as 2023-01-31, UTC.")] = None,
     end: Annotated[str | None, typer.Option(help="Day after the last, UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
+    rules: Annotated[
+        str | None, typer.Option(help="Rules of a challenge to judge it by: a preset or a file.")
+    ] = None,
+    rules_paths: Annotated[
+        int | None, typer.Option(min=1, help="Paths to draw for the odds of passing.")
+    ] = None,
     checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
     data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
 ) -> None:
@@ -53,32 +63,75 @@ def backtest(
     A bundle runs over its own test split unless a file or a span is given; a rule agent runs over
     everything that the store holds, or over the simulated market.
     """
+    rule_set = _rule_set(rules, rules_paths)
     tested = named_agent(name, checkpoints)
-    notes: tuple[str, ...] = ()
+    span = _span(start, end)
     if isinstance(tested, Bundle):
         if env is not None:
             raise ConfigError(f"bundle {tested.name} brings its own env; leave --env out")
-        agent: Agent = tested.agent
         market = given_file(tested.env, data, clock) or market_of(tested, data_dir)
-        scenario = bundle_scenario(tested, market)
-        own_bars = market.fingerprints == tested.manifest.data.fingerprints
-        span = _span(start, end)
-        if own_bars and span is None:
-            first, last = split_times(tested, "test")
-            span = (first, last + 1)
-        rows = _rows(scenario, span)
-        notes = _overlap(tested, scenario, rows)
+        run = _bundle_run(tested, market, span)
     else:
         config = load_env(env or "xauusd_h1")[0]
         market = given_file(config, data, clock) or resolve_market(config, data_dir=data_dir)
-        agent = build_rule(tested.kind, tested.params, len(config.symbols))
-        scenario = Scenario.fit_all(config, market)
-        rows = _rows(scenario, _span(start, end))
-    ledger = run_agent(agent, scenario, rows).ledger
-    report = compare(ledger, scenario, rows, what="backtest", agent=agent.name, notes=notes)
-    folder = out or REPORTS / Path(name).name.removesuffix(".yaml")
+        run = _rule_run(tested, config, market, span)
+    result = run_agent(run.agent, run.scenario, run.rows)
+    challenge, notes = None, run.notes
+    if rule_set is not None:
+        challenge = take_challenge(result, *rule_set, paths=rules_paths or PATHS)
+        notes += challenge.sentences()
+    report = compare(
+        result.ledger, run.scenario, run.rows, what="backtest", agent=run.agent.name, notes=notes
+    )
+    _hand_over(report, challenge, out or REPORTS / Path(name).name.removesuffix(".yaml"))
+
+
+class _Run(NamedTuple):
+    """What is to be run."""
+
+    agent: Agent
+    scenario: Scenario
+    rows: tuple[int, int]
+    notes: tuple[str, ...] = ()
+
+
+def _bundle_run(bundle: Bundle, market: MarketData, span: tuple[int, int] | None) -> _Run:
+    """A bundle over its test split, or over the span of any other bars."""
+    scenario = bundle_scenario(bundle, market)
+    if span is None and market.fingerprints == bundle.manifest.data.fingerprints:
+        first, last = split_times(bundle, "test")
+        span = (first, last + 1)
+    rows = _rows(scenario, span)
+    return _Run(bundle.agent, scenario, rows, _overlap(bundle, scenario, rows))
+
+
+def _rule_run(
+    rule: AgentConfig, env: EnvConfig, market: MarketData, span: tuple[int, int] | None
+) -> _Run:
+    """A rule agent over all bars of the span."""
+    agent = build_rule(rule.kind, rule.params, len(env.symbols))
+    scenario = Scenario.fit_all(env, market)
+    return _Run(agent, scenario, _rows(scenario, span))
+
+
+def _rule_set(rules: str | None, paths: int | None) -> tuple[RuleSet, str] | None:
+    """The rules of a challenge and their name."""
+    if rules is None:
+        if paths is not None:
+            raise ConfigError("--rules-paths draws paths for a challenge; name it with --rules")
+        return None
+    rule_set, found = load_rules(rules)
+    return rule_set, found.path.stem
+
+
+def _hand_over(report: Report, challenge: Challenge | None, folder: Path) -> None:
+    """Write the report and print it."""
     folder.mkdir(parents=True, exist_ok=True)
-    _json, page = write_report(report, folder)
+    document, page = write_report(report, folder)
+    if challenge is not None:
+        whole = {**json.loads(document.read_text("utf-8")), "challenge": challenge.to_dict()}
+        text = json.dumps(whole, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)
+        write_whole(document, text + "\n")
     console = Console()
     console.print(console_table(report))
     console.print(f"report   {page}", markup=False, soft_wrap=True, highlight=False)

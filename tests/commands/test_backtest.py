@@ -79,6 +79,52 @@ def test_backtest_of_a_rule_on_a_file(write_csv, mtquant, desk, easy_bars):
     assert not (desk / "data").exists(), "a backtest stores nothing"
 
 
+def test_backtest_under_the_rules_of_a_challenge(mtquant, models, desk):
+    assert mtquant("backtest", "small", "--out", "plain").code == 0
+    words = ("--rules", "two_step_static", "--rules-paths", "300")
+    done = mtquant("backtest", "small", *words, "--out", "judged")
+    assert done.code == 0, done.err
+    text = (desk / "judged" / "report.json").read_text(encoding="utf-8")
+    plain = json.loads((desk / "plain" / "report.json").read_text(encoding="utf-8"))
+    judged = json.loads(text)
+    challenge, notes = judged.pop("challenge"), judged.pop("notes")
+    assert judged == {name: value for name, value in plain.items() if name != "notes"}
+    assert challenge["name"] == "two_step_static"
+    assert challenge["rules"]["max_drawdown"]["fraction"] == 0.10
+    outcome, odds = challenge["outcome"], challenge["odds"]
+    assert outcome["verdict"] in ("passed", "failed", "undecided")
+    assert plain["tested"]["first_bar"] <= outcome["time"] <= plain["tested"]["last_bar"]
+    ends = [odds["passed"], odds["undecided"], *odds["failed"].values()]
+    assert odds["paths"] == 300 and sum(end["share"] for end in ends) == pytest.approx(1.0)
+    shown = " ".join(done.out.split())
+    page = (desk / "judged" / "report.html").read_text(encoding="utf-8")
+    assert notes[0].startswith(f"Rules two_step_static: {outcome['verdict']}")
+    assert len(notes) == 3 and all(" ".join(note.split()) in shown for note in notes)
+    assert all(note in page for note in notes)
+    assert mtquant("backtest", "small", *words, "--out", "again").code == 0
+    assert (desk / "again" / "report.json").read_text(encoding="utf-8") == text
+
+
+def test_backtest_of_a_rule_under_rules_of_one_s_own(write_csv, mtquant, desk, easy_bars):
+    write_csv(desk / "gold.csv", easy_bars)
+    rules = "profit_target: 0.5\nmax_drawdown: {fraction: 0.02}\n"
+    (desk / "strict.yaml").write_text(rules, encoding="utf-8")
+    words = (
+        "--env",
+        "small.yaml",
+        "--data",
+        "gold.csv",
+        "--clock",
+        "utc",
+        "--rules",
+        "strict.yaml",
+    )
+    done = mtquant("backtest", "buy_and_hold", *words)
+    assert done.code == 0, done.err
+    assert done.out.partition("Rules strict: ")[2].startswith("failed by max_drawdown")
+    assert "Fewer than 10 days of trading" in done.out, "the breaker halted it within days"
+
+
 def test_a_backtest_on_simulated_bars_says_so(mtquant, monkeypatch):
     law = partial(simulated_market, n_bars=2000)
     monkeypatch.setattr("mtquant.config.data.simulated_market", law)
@@ -105,6 +151,10 @@ def test_a_backtest_on_simulated_bars_says_so(mtquant, monkeypatch):
         (("small", "--data-dir", "elsewhere"), "XAUUSD H1"),
         (("flat", "--env", "xauusd_h2"), "did you mean 'xauusd_h1'?"),
         (("ema_cross", "--env", "small.yaml"), "ema_gap_20_50"),
+        (("small", "--rules", "two_step_statik"), "did you mean 'two_step_static'?"),
+        (("small", "--rules", "none.yaml"), "there is no file of rules 'none.yaml'"),
+        (("small", "--rules", "small.yaml"), "small.yaml: "),
+        (("small", "--rules-paths", "10"), "name it with --rules"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
