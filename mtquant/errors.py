@@ -65,6 +65,6 @@ def unknown(kind: str, value: str, known: Iterable[str], *, cure: str = "") -> s
     if near:
         hint = f"did you mean '{folded[near[0]]}'?"
     else:
-        shown = ", ".join(names) if len(names) <= MOST_SHOWN else f"it is none of {len(names)}"
-        hint = f"known: {shown}" if names else "none is known"
+        shown = f"known: {', '.join(names)}" if names else "none is known"
+        hint = shown if len(names) <= MOST_SHOWN else f"none of the {len(names)} known is like it"
     return f"unknown {kind} '{value}'; {hint}{' ' + cure if cure else ''}"

@@ -183,15 +183,30 @@ def _duplicates(values: Float, names: Sequence[str]) -> list[Finding]:
     sample = values[:: -(-len(values) // _MOST_RANKED)]
     usable = np.ptp(sample, axis=0) > 0.0
     values, names = values[:, usable], [n for n, u in zip(names, usable, strict=True) if u]
-    correlation = rank_correlation(sample[:, usable])
+    sample = sample[:, usable]
+    correlation = rank_correlation(sample)
     found = []
     for i, j in np.argwhere(np.triu(np.abs(correlation) > SAME, 1)):
+        if not _same_beside_the_usual(sample[:, [i, j]]):
+            continue
         value, other = float(correlation[i, j]), names[i]
         same = np.array_equal(values[:, i], values[:, j])
         how = "row for row" if same else f"with a rank correlation of {value:.3f}"
         sentence = f"it says the same as '{other}', {how}; one of them is enough"
         found.append(Finding("duplicate", names[j], value, sentence, grave=same))
     return found
+
+
+def _same_beside_the_usual(pair: Float) -> bool:
+    """Whether two columns agree where either leaves its usual value; rare events share the rest."""
+    off = np.zeros(len(pair), np.bool_)
+    for column in pair.T:
+        kinds, counts = np.unique(column, return_counts=True)
+        off |= column != kinds[counts.argmax()]
+    rare = pair[off]
+    if 2 * len(rare) > len(pair) or not (np.ptp(rare, axis=0) > 0.0).all():
+        return True
+    return bool(abs(rank_correlation(rare)[0, 1]) > SAME)
 
 
 def _drift(train: Float, test: Float, name: str) -> list[Finding]:

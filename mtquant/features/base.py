@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from functools import cached_property, wraps
+from typing import Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from pydantic import ConfigDict
@@ -23,6 +23,12 @@ from mtquant.market.panel import Panel
 
 #: What ``fit`` learned, ready for the manifest: JSON values only.
 Params: TypeAlias = Mapping[str, Any]
+
+Compute = TypeVar("Compute", bound=Callable[..., Float])
+
+#: Rows of a long history that are computed at a time: what a feature makes on its way then stays in
+#: the processor's cache, and memory does not grow with the history.
+STRETCH = 32_768
 
 #: For the pydantic dataclasses that features are: unknown parameters are refused.
 PARAMETERS = ConfigDict(extra="forbid")
@@ -154,6 +160,27 @@ class BaseFeature(ABC):
         """The columns of every symbol, see :meth:`Feature.compute`."""
 
 
+def in_stretches(compute: Compute) -> Compute:
+    """A ``compute`` that goes through long histories a stretch of rows at a time.
+
+    Only for features whose row is the same bits whatever stands before its ``lookback`` bars.
+    """
+
+    @wraps(compute)
+    def stretched(
+        self: BaseFeature, panel: Panel, params: Params, last: int | None = None
+    ) -> Float:
+        if last is not None or len(panel) <= STRETCH:
+            return compute(self, panel, params, last)
+        values = np.empty((len(panel), len(panel.symbols), self.n_columns))
+        for start in range(0, len(panel), STRETCH):
+            known = panel[: start + STRETCH]
+            values[start : len(known)] = compute(self, known, params, len(known) - start)
+        return values
+
+    return cast(Compute, stretched)
+
+
 class SymbolFeature(BaseFeature):
     """A feature that looks at one symbol's own bars and at nothing else."""
 
@@ -178,6 +205,7 @@ class SymbolFeature(BaseFeature):
             One array ``[T]`` per column; its first ``lookback - 1`` rows are not used.
         """
 
+    @in_stretches
     def compute(self, panel: Panel, params: Params, last: int | None = None) -> Float:
         """The columns on the panel's clock, see :meth:`Feature.compute`."""
         rows = panel.row if last is None else panel.row[-last:]
@@ -188,14 +216,15 @@ class SymbolFeature(BaseFeature):
         return panel.place(own, last)
 
     def _from_row(self, row: int, bars: Bars, params: Params) -> Float:
-        """Columns ``[T, k]`` with at least the rows from ``row`` on; NaN in the warm-up."""
-        values = np.full((len(bars), self.n_columns), np.nan)
+        """Columns ``[T - row, k]`` from a row on; NaN in the warm-up."""
+        row = max(row, 0)
+        values = np.full((len(bars) - row, self.n_columns), np.nan)
         first = max(row - self.lookback + 1, 0)
         warm = first + self.lookback - 1
         if warm < len(bars):
             columns = self.on_bars(bars[first:] if first else bars, params)
             for k, column in enumerate(columns):
-                values[warm:, k] = column[self.lookback - 1 :]
+                values[warm - row :, k] = column[self.lookback - 1 :]
         return values
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -39,25 +39,29 @@ LIMIT_BYTES = 2 * 2**30
 SEAL_BYTES = 32
 
 
-def computed(panel: Panel, features: Sequence[Feature], params: Sequence[Params]) -> list[Float]:
-    """Columns of each feature over a whole history, read where they are kept.
+def computed(
+    panel: Panel, features: Sequence[Feature], params: Sequence[Params]
+) -> Iterator[Float]:
+    """Columns of each feature over a whole history in turn, read where they are kept.
 
     Args:
         panel: Closed bars.
         features: What to compute.
         params: What each feature's ``fit`` returned.
 
-    Returns:
+    Yields:
         Per feature float64 ``[T, S, k]``, the same bits with and without the cache.
     """
     folder = cache_folder() if len(panel) >= MIN_BARS else None
     if folder is None:
-        return [f.compute(panel, p) for f, p in zip(features, params, strict=True)]
+        for feature, fitted in zip(features, params, strict=True):
+            yield feature.compute(panel, fitted)
+        return
     kept = _Kept(folder, panel)
-    blocks = [kept.columns(f, p) for f, p in zip(features, params, strict=True)]
+    for feature, fitted in zip(features, params, strict=True):
+        yield kept.columns(feature, fitted)
     if kept.written:
         trim(folder, LIMIT_BYTES)
-    return blocks
 
 
 def cache_folder() -> Path | None:

@@ -20,7 +20,7 @@ from pydantic.dataclasses import dataclass
 
 from mtquant.errors import ConfigError, unknown
 from mtquant.features.bars3d import Bars3D
-from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params
+from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params, in_stretches
 from mtquant.features.compression import CompressionRegime
 from mtquant.features.phase import PhaseEstimation
 from mtquant.features.strength import CurrencyStrength
@@ -266,6 +266,7 @@ class Fusion(BaseFeature):
         """What each analyser learns, by its name."""
         return {name: part.fit(train) for name, part in self.parts.items()}
 
+    @in_stretches
     def compute(self, panel: Panel, params: Params, last: int | None = None) -> Float:
         """The columns of every symbol, NaN until the last analyser has warmed up."""
         columns = compute_parts(self.parts, panel, params, last)

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params
+from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params, in_stretches
 from mtquant.features.fusion import (
     WEIGHTS,
     Weight,
@@ -119,6 +119,7 @@ class FusionInputs(BaseFeature):
         """What each part learns, by its name."""
         return {name: part.fit(train) for name, part in self.parts.items()}
 
+    @in_stretches
     def compute(self, panel: Panel, params: Params, last: int | None = None) -> Float:
         """The inputs of every symbol, NaN until the last part has warmed up."""
         columns = compute_parts(self.parts, panel, params, last)

@@ -8,7 +8,7 @@ training split taught (feature parameters and the scaler) has to travel in the b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from mtquant.features.base import Column, Feature, Params
 from mtquant.features.cache import computed
 from mtquant.features.plugins import stored_plugin
 from mtquant.features.registry import Entry, build_features, plugin_record, restore_feature
-from mtquant.features.scaler import Float32, Scaler
+from mtquant.features.scaler import Float32, Scaler, scale
 from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
 
@@ -123,13 +123,28 @@ class FeaturePipeline:
     def compute(self, panel: Panel, params: Sequence[Params], last: int | None = None) -> Float:
         """Raw columns, see :meth:`FittedPipeline.raw`."""
         self._expect(panel)
-        if last is None:
-            blocks = computed(panel, self.features, params)
-        else:
+        if last is not None:
             pairs = zip(self.features, params, strict=True)
             blocks = [feature.compute(panel, fitted, last) for feature, fitted in pairs]
-        joined = np.concatenate(blocks, axis=2)
-        return joined.reshape(len(joined), -1)
+            newest = np.concatenate(blocks, axis=2)
+            return newest.reshape(len(newest), -1)
+        joined = np.empty((len(panel), *self.shape))
+        for at, block in self.blocks(panel, params):
+            joined[:, :, at] = block
+        return joined.reshape(len(panel), -1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Symbols, and columns of each."""
+        return len(self.symbols), len(self.names) // len(self.symbols)
+
+    def blocks(self, panel: Panel, params: Sequence[Params]) -> Iterator[tuple[slice, Float]]:
+        """Each feature's columns over the whole history, and their place among a symbol's."""
+        self._expect(panel)
+        first = 0
+        for block in computed(panel, self.features, params):
+            yield slice(first, first + block.shape[2]), block
+            first += block.shape[2]
 
     def _expect(self, panel: Panel) -> None:
         if panel.symbols != self.symbols:
@@ -187,7 +202,15 @@ class FittedPipeline:
 
     def transform(self, panel: Panel, last: int | None = None) -> Float32:
         """Scaled columns, float32 ``[T, S * k]`` within 5 of 0; NaN in each column's warm-up."""
-        return self.scaler.transform(self.raw(panel, last))
+        if last is not None:
+            return self.scaler.transform(self.raw(panel, last))
+        # Feature by feature, so that the raw columns of all never stand in memory together.
+        shape = self.pipeline.shape
+        centre, width = self.scaler.centre.reshape(shape), self.scaler.width.reshape(shape)
+        scaled = np.empty((len(panel), *shape), np.float32)
+        for at, block in self.pipeline.blocks(panel, self.params):
+            scale(block, centre[:, at], width[:, at], scaled[:, :, at])
+        return scaled.reshape(len(panel), -1)
 
     def latest(self, panel: Panel) -> Float32:
         """The newest row, scaled, float32 ``[1, S * k]``.

@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from mtquant.features.base import PARAMETERS, Column, Params, SymbolFeature
+from mtquant.features.base import PARAMETERS, Column, Params, SymbolFeature, in_stretches
 from mtquant.features.returns import log_return
 from mtquant.features.windows import root_mean_square
 from mtquant.jit import kernel
@@ -87,6 +87,7 @@ class MarketFilter(SymbolFeature):
         volatility = root_mean_square(log_return(bars.close, 1), self.volatility)
         return [np.sign(distance), distance, volatility]
 
+    @in_stretches
     def compute(self, panel: Panel, params: Params, last: int | None = None) -> Float:
         """The columns on the panel's clock, see :meth:`mtquant.features.base.Feature.compute`.
 
@@ -101,10 +102,11 @@ class MarketFilter(SymbolFeature):
         bars = panel.of(self.reference)
         rows = slice(None if last is None else -last, None)
         newest = np.searchsorted(bars.time, panel.time[rows], side="right") - 1
-        seen = np.full((newest.size, len(self.columns)), np.nan)
+        seen = np.full((newest.size, self.n_columns), np.nan)
         begun = newest >= 0
         if begun.any():
-            seen[begun] = self._from_row(int(newest[begun][0]), bars, {})[newest[begun]]
+            first = int(newest[begun][0])
+            seen[begun] = self._from_row(first, bars, {})[newest[begun] - first]
         warm = panel.row[rows] >= self.lookback - 1
         return np.where(warm[:, :, None], seen[:, None, :], np.nan)
 

@@ -42,6 +42,7 @@ SELECTIONS: Mapping[str, tuple[Entry, ...]] = {
     ),
 }
 
+_LIST = "(`mtquant features list` shows all)"
 _ENTRY_CURE = "an entry is a name, or a name with parameters such as 'rsi: {period: 7}'"
 
 
@@ -111,7 +112,7 @@ def find_kind(key: str) -> type[BaseFeature]:
         return FEATURES[key]
     if key in plugins():
         return plugins()[key].load()
-    raise ConfigError(unknown("feature", key, [*FEATURES, *plugins()]))
+    raise ConfigError(unknown("feature", key, [*FEATURES, *plugins()], cure=_LIST))
 
 
 def default_feature(kind: type[BaseFeature]) -> Feature | None:
@@ -232,7 +233,7 @@ def _wish_by_name(wishes: list[_Wish], name: str) -> None:
     if owner is None:
         columns = {column for kind in kinds.values() for column in _default_names(kind)}
         known = {*columns, *kinds, *groups(kinds), *SELECTIONS}
-        raise ConfigError(unknown("feature", name, known))
+        raise ConfigError(unknown("feature", name, known, cure=_LIST))
     for i, wish in enumerate(wishes):
         if wish.key == owner:
             if wish.columns and name not in wish.columns:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtquant.errors import DataError
-from mtquant.features.base import Column
+from mtquant.features.base import STRETCH, Column
 from mtquant.market.bars import Float
 
 Float32 = npt.NDArray[np.float32]
@@ -81,9 +81,9 @@ class Scaler:
         Returns:
             float32 ``[T, k]`` within ``CLIP`` of 0.
         """
-        scaled = values - self.centre
-        scaled /= self.width
-        return np.clip(scaled, -CLIP, CLIP, out=scaled).astype(np.float32)
+        result = np.empty(values.shape, np.float32)
+        scale(values, self.centre, self.width, result)
+        return result
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values that :meth:`from_dict` turns into the same bits."""
@@ -110,6 +110,15 @@ class Scaler:
         if not (centre.shape == width.shape == (len(names),) and usable):
             raise DataError("a stored scaler needs one finite centre and one width above 0 a name")
         return cls(names, centre, width)
+
+
+def scale(values: Float, centre: Float, width: Float, out: Float32) -> None:
+    """Write ``(values - centre) / width`` to ``out``, cut at ``CLIP``; a stretch of rows a time."""
+    for start in range(0, len(values), STRETCH):
+        rows = slice(start, start + STRETCH)
+        scaled = values[rows] - centre
+        scaled /= width
+        out[rows] = np.clip(scaled, -CLIP, CLIP, out=scaled)
 
 
 def _given(column: Column) -> tuple[float, float]:

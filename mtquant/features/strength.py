@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from mtquant.errors import ConfigError
-from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params
+from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params, in_stretches
 from mtquant.features.returns import log_return
 from mtquant.jit import kernel
 from mtquant.market.bars import Bars, Float
@@ -117,6 +117,7 @@ class CurrencyStrength(BaseFeature):
             )
         return self.against
 
+    @in_stretches
     def compute(self, panel: Panel, params: Params, last: int | None = None) -> Float:
         """The columns on the panel's clock, see :meth:`mtquant.features.base.Feature.compute`.
 
@@ -135,18 +136,19 @@ class CurrencyStrength(BaseFeature):
         return panel.place(own, last)
 
     def _from_row(self, row: int, bars: Bars, relatives: Sequence[Bars]) -> Float:
-        """Columns ``[T, k]`` with at least the rows from ``row`` on; NaN in the warm-up."""
-        values = np.full((len(bars), len(self.columns)), np.nan)
+        """Columns ``[T - row, k]`` from a row on; NaN in the warm-up."""
+        row = max(row, 0)
+        values = np.full((len(bars) - row, self.n_columns), np.nan)
         known = max(_first_known(bars, other) for other in relatives)
         first = max(row - self.window, known)
         warm = first + self.window
         if warm < len(bars):
-            values[warm:] = self._on_bars(bars[first:], relatives)[self.window :]
+            values[warm - row :] = self._on_bars(bars[first:], relatives)[self.window :]
         return values
 
     def _on_bars(self, bars: Bars, relatives: Sequence[Bars]) -> Float:
         """Columns ``[T, k]`` over bars which begin no earlier than each relative."""
-        values = np.zeros((len(bars), len(self.columns)))
+        values = np.zeros((len(bars), self.n_columns))
         returns = log_return(bars.close, 1)
         trend = _trend(returns, self.window)
         total, others = np.zeros(len(bars)), 0

@@ -106,17 +106,18 @@ class Panel:
         """Put per-symbol rows on the common clock.
 
         Args:
-            own: Per symbol ``[T_s, k]``, on the symbol's own bars.
+            own: Per symbol ``[n, k]``, on the symbol's newest n bars.
             last: Keep only the last ``last`` rows of the clock.
 
         Returns:
-            ``[T, S, k]``; NaN before a symbol's first bar.
+            ``[T, S, k]``; NaN before the rows that a symbol brings.
         """
         if len(own) == 1:
             return own[0][:, None] if last is None else own[0][-last:, None]
         rows = self.row if last is None else self.row[-last:]
-        placed = [
-            np.where(rows[:, s, None] >= 0, values[np.maximum(rows[:, s], 0)], np.nan)
-            for s, values in enumerate(own)
-        ]
+        placed = []
+        for s, values in enumerate(own):
+            at = rows[:, s] - (len(self.bars[s]) - len(values))
+            at[rows[:, s] < 0] = -1
+            placed.append(np.where(at[:, None] >= 0, values[np.maximum(at, 0)], np.nan))
         return np.stack(placed, axis=1)

@@ -169,3 +169,14 @@ def test_two_periods_that_say_the_same_are_found(walk):
     found = [f for f in audit(pipeline, Panel([walk(1500)]), 1000) if f.kind == "duplicate"]
     assert [f.row()[:2] for f in found] == [("duplicate", "rsi_15")]
     assert "'rsi_14'" in found[0].sentence
+
+
+def test_rare_columns_are_not_the_same_for_being_rare_together():
+    """Nine rows of ten are 0 in both; where they are not, they say different things."""
+    rng = np.random.default_rng(0)
+    event = rng.random(4000) < 0.1
+    period, phase = event * rng.uniform(5, 20, 4000), event * rng.uniform(0, 1, 4000)
+    columns = tuple(Column(name, name) for name in ("period", "phase", "double"))
+    values = np.stack([period, phase, 2.0 * period], axis=1)
+    found = [f for f in audit_columns(values, columns, 2000) if f.kind == "duplicate"]
+    assert [f.column for f in found] == ["double"]

@@ -51,7 +51,8 @@ def counted(monkeypatch) -> list[int]:
 
 
 def rsi(panel: Panel, period: int = 3, params=None) -> np.ndarray:
-    return cache.computed(panel, [Rsi(period=period)], [params or {}])[0]
+    (columns,) = cache.computed(panel, [Rsi(period=period)], [params or {}])
+    return columns
 
 
 def without(panel: Panel, period: int = 3) -> np.ndarray:
@@ -196,7 +197,7 @@ def test_what_cannot_be_attributed_to_code_is_not_kept(folder, panel):
         def on_bars(self, bars, params) -> Sequence[np.ndarray]:
             return [np.zeros(len(bars))]
 
-    assert not cache.computed(panel, [Fake()], [{}])[0].any()
+    assert not next(iter(cache.computed(panel, [Fake()], [{}]))).any()
     assert not files(folder)
 
 
