@@ -130,15 +130,15 @@ class BaseFeature(ABC):
     def lookback(self) -> int:
         """Bars, the newest included, that one row reads."""
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
-        """The columns' names."""
+        """The columns' names; describing them anew would cost more than a live row."""
         return tuple(column.name for column in self.columns)
 
-    @cached_property
+    @property
     def n_columns(self) -> int:
-        """Number of columns; describing them anew would cost more than a live row."""
-        return len(self.columns)
+        """Number of columns."""
+        return len(self.names)
 
     @property
     def context(self) -> tuple[str, ...]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ Int = npt.NDArray[np.int64]
 Float = npt.NDArray[np.float64]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
+COLUMNS = ("time", *PRICE_COLUMNS, "volume", "spread")
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,17 +51,16 @@ class Bars:
     spread: Float
 
     def __post_init__(self) -> None:
-        for field in fields(self)[2:]:
-            column = getattr(self, field.name)
-            dtype = np.int64 if field.name == "time" else np.float64
+        for name, column in self.columns():
+            dtype = np.int64 if name == "time" else np.float64
             column = np.ascontiguousarray(column, dtype=dtype)
             if column.flags.writeable:
                 column = column.copy()
                 column.flags.writeable = False
-            object.__setattr__(self, field.name, column)
+            object.__setattr__(self, name, column)
             if column.shape != self.time.shape or column.ndim != 1:
                 raise DataError(
-                    f"{self.symbol}: column '{field.name}' has shape {column.shape}, "
+                    f"{self.symbol}: column '{name}' has shape {column.shape}, "
                     f"'time' has {self.time.shape}; every column needs one value a bar"
                 )
         steps = np.diff(self.time)
@@ -80,16 +79,14 @@ class Bars:
             raise DataError(f"{self.symbol}: bars are cut forwards in time, not by {rows}")
         # A cut of valid columns is valid: the checks are not repeated, live it happens every bar.
         cut = object.__new__(Bars)
-        for field in fields(self)[2:]:
-            object.__setattr__(cut, field.name, getattr(self, field.name)[rows])
-        object.__setattr__(cut, "symbol", self.symbol)
-        object.__setattr__(cut, "timeframe", self.timeframe)
+        cut.__dict__.update(symbol=self.symbol, timeframe=self.timeframe)
+        cut.__dict__.update({name: column[rows] for name, column in self.columns()})
         return cut
 
     def columns(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
         """Name and array of each column, in the order of the record."""
-        for field in fields(self)[2:]:
-            yield field.name, getattr(self, field.name)
+        for name in COLUMNS:
+            yield name, getattr(self, name)
 
     def when(self, row: int) -> str:
         """The opening time of a bar, readable, UTC."""

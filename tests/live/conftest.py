@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -107,10 +107,13 @@ class Run:
 class World:
     """Bars, features and a tape; runs an agent over them either way."""
 
-    def __init__(self, env: EnvConfig, bars: Bars, agent: Any) -> None:
+    def __init__(
+        self, env: EnvConfig, bars: Bars, agent: Any, context: Sequence[Bars] = ()
+    ) -> None:
         self.env, self.agent = env, agent
-        self.panel = Panel([bars])
+        self.panel = Panel([bars], context)
         self.specs = (SPEC,)
+        self.context_specs = tuple(SPEC.model_copy(update={"name": b.symbol}) for b in context)
         self.pipeline: FittedPipeline = FeaturePipeline(env.features, env.symbols).fit(self.panel)
         self.rows = (warm_up(self.pipeline, env) - 1, len(bars) - 1)
 
@@ -131,10 +134,11 @@ class World:
 
     def terminal(self, kind: Any = SimulatedTerminal) -> Any:
         terms = AccountTerms(self.env.account.capital)
-        return kind(self.panel, self.specs, self.tape(), rows=self.rows, terms=terms)
+        specs = (*self.specs, *self.context_specs)
+        return kind(self.panel, specs, self.tape(), rows=self.rows, terms=terms)
 
     def strategy(self) -> Strategy:
-        return Strategy(self.agent, self.pipeline, self.env, self.specs)
+        return Strategy(self.agent, self.pipeline, self.env, self.specs, self.context_specs)
 
     def paper(self, terminal: Any, path: Path, bars: int | None = None) -> Run:
         """Run to the end, or for a number of bars."""

@@ -6,13 +6,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from mtquant.agents.rules import RsiReversion
 from mtquant.brokers import constants as mt5
+from mtquant.market.bars import Bars
+from mtquant.market.timeframe import Timeframe
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.checks import MARGIN, MAX_EXPOSURE, STOP_OUT
 from mtquant.sim.account import DEAL
 
 CONFTEST = Path(__file__).with_name("conftest.py")
+READ = ("corr_EURUSD", "relative_strength_BTCUSD", "strength_signal", "market_distance")
+FILTER = {"reference": "BTCUSD", "period": 50}
 REASON = (DEAL.names or ()).index("reason")
 
 
@@ -123,3 +129,33 @@ found = {{"torch", "stable_baselines3", "gymnasium"}} & set(sys.modules)
 assert not found, found
 """
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
+
+
+def relative(symbol: str, time: np.ndarray, seed: int) -> Bars:
+    """A random walk at the given times, without volume and spread."""
+    close = np.exp(np.cumsum(0.002 * np.random.default_rng(seed).standard_normal(time.size)))
+    rest = np.zeros(time.size)
+    return Bars(symbol, Timeframe.H1, time, close, close, close, close, rest, rest)
+
+
+def test_context_symbols_are_read_alike(make_world, tmp_path):
+    """One never rests, so its window holds more bars; one lacks hours, so its newest bar is old."""
+    plain = make_world(700)
+    gold = plain.panel.bars[0]
+    hours = np.arange(gold.time[0] - 90 * 3600 * 10**9, gold.time[-1] + 1, 3600 * 10**9)
+    sparse = gold.time[np.random.default_rng(3).random(len(gold)) < 0.7]
+    context = [relative("BTCUSD", hours, 1), relative("EURUSD", sparse, 2)]
+    features = ["hour", "returns", {"strength": {"against": ["EURUSD", "BTCUSD"]}}]
+    env = plain.env.model_copy(update={"features": (*features, {"market_filter": FILTER})})
+    world = type(plain)(env, gold, plain.agent, context)
+    world.agent.inputs = ("hour_sin", "hour_cos", *READ)
+    backtest = world.backtest()
+    seen, world.agent.seen = world.agent.seen, []
+    terminal = world.terminal()
+    assert_same(world.paper(terminal, tmp_path / "journal.db"), backtest)
+    assert world.agent.seen == seen and len(set(seen)) > 400
+    assert len(backtest.deals) > 50
+
+    request = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": 0}
+    answer = terminal.order_send({**request, "type_filling": mt5.ORDER_FILLING_IOC})
+    assert answer.retcode == mt5.TRADE_RETCODE_TRADE_DISABLED
