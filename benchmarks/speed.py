@@ -40,7 +40,7 @@ from mtquant.training.learner import build_learner
 # 58 market columns; with the account's six the observation has 64 floats.
 HORIZONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48]
 HORIZONS += [52, 56, 60, 66, 72, 80, 88, 96, 100, 104, 112, 120]
-FEATURES = ["returns", "technical", "trend", "volatility", "spread", "calendar"]
+FEATURES = ["returns", "technical", "trend", "volatility", "spread", "hour", "weekday", "session"]
 ROWS: list[dict[str, Any]] = []
 
 

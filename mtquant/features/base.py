@@ -217,14 +217,14 @@ class SymbolFeature(BaseFeature):
 
     def _from_row(self, row: int, bars: Bars, params: Params) -> Float:
         """Columns ``[T - row, k]`` from a row on; NaN in the warm-up."""
-        row = max(row, 0)
-        values = np.full((len(bars) - row, self.n_columns), np.nan)
-        first = max(row - self.lookback + 1, 0)
-        warm = first + self.lookback - 1
-        if warm < len(bars):
+        row, settled = max(row, 0), self.lookback - 1
+        first = max(row - settled, 0)
+        values = np.empty((len(bars) - row, self.n_columns))
+        values[: first + settled - row] = np.nan
+        if first + settled < len(bars):
             columns = self.on_bars(bars[first:] if first else bars, params)
             for k, column in enumerate(columns):
-                values[warm - row :, k] = column[self.lookback - 1 :]
+                values[first + settled - row :, k] = column[settled:]
         return values
 
 

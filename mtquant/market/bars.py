@@ -79,8 +79,10 @@ class Bars:
             raise DataError(f"{self.symbol}: bars are cut forwards in time, not by {rows}")
         # A cut of valid columns is valid: the checks are not repeated, live it happens every bar.
         cut = object.__new__(Bars)
-        cut.__dict__.update(symbol=self.symbol, timeframe=self.timeframe)
-        cut.__dict__.update({name: column[rows] for name, column in self.columns()})
+        mine, its = self.__dict__, cut.__dict__
+        its["symbol"], its["timeframe"] = self.symbol, self.timeframe
+        for name in COLUMNS:
+            its[name] = mine[name][rows]
         return cut
 
     def columns(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
