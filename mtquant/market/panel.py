@@ -106,18 +106,28 @@ class Panel:
         """Put per-symbol rows on the common clock.
 
         Args:
-            own: Per symbol ``[n, k]``, on the symbol's newest n bars.
+            own: Per symbol ``[n, k]``, on all of the symbol's bars or from the first on that the
+                rows kept need.
             last: Keep only the last ``last`` rows of the clock.
 
         Returns:
-            ``[T, S, k]``; NaN before the rows that a symbol brings.
+            ``[T, S, k]``; NaN before a symbol's first bar.
+
+        Raises:
+            DataError: A symbol has another number of rows.
         """
-        if len(own) == 1:
-            return own[0][:, None] if last is None else own[0][-last:, None]
         rows = self.row if last is None else self.row[-last:]
         placed = []
-        for s, values in enumerate(own):
-            at = rows[:, s] - (len(self.bars[s]) - len(values))
+        for s, (values, bars) in enumerate(zip(own, self.bars, strict=True)):
+            needed = len(bars) - max(int(rows[0, s]), 0)
+            if len(values) not in (len(bars), needed):
+                raise DataError(
+                    f"{bars.symbol}: {len(values)} rows for {len(bars)} bars; give one for each, "
+                    f"or for the newest {needed}"
+                )
+            if len(own) == 1:
+                return values[-len(rows) :, None]
+            at = rows[:, s] - (len(bars) - len(values))
             at[rows[:, s] < 0] = -1
             placed.append(np.where(at[:, None] >= 0, values[np.maximum(at, 0)], np.nan))
         return np.stack(placed, axis=1)

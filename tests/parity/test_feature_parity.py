@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from mtquant.errors import DataError
+from mtquant.features import base
 from mtquant.features.pipeline import FeaturePipeline
-from mtquant.features.registry import groups
+from mtquant.features.registry import groups, make_feature
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.simulated import simulate
@@ -72,3 +75,21 @@ def test_live_windows_equal_the_whole_history_of_real_bars():
         pytest.skip("the real bars are not beside this checkout")
     bars = Bars.from_frame(pd.read_parquet(REAL_BARS), "XAUUSD", Timeframe.H1)[40_000:60_000]
     assert largest_error(bars, np.arange(800, len(bars), 7)) <= 1e-9
+
+
+@pytest.mark.parametrize("key", groups()["regime"] + ("rsi", "returns", "fusion", "session"))
+def test_stretches_give_the_bits_of_one_pass(key, monkeypatch):
+    """Long histories are computed piece by piece; of two symbols each begins at another time."""
+    gold, euro = random_walk(1800), random_walk(1500)
+    late = replace(euro, symbol="XAUUSD", time=euro.time + 200 * Timeframe.H1.nanoseconds)
+    panel, feature = Panel([gold, late]), make_feature(key)
+    params = feature.fit(panel)
+    whole = feature.compute(panel, params)
+    monkeypatch.setattr(base, "STRETCH", 350)
+    np.testing.assert_array_equal(feature.compute(panel, params), whole)
+
+
+def test_rows_that_do_not_fit_the_bars_are_refused():
+    panel = Panel([random_walk(50)])
+    with pytest.raises(DataError, match="EURUSD: 25 rows for 50 bars"):
+        panel.place([np.zeros((25, 1))])
