@@ -50,8 +50,8 @@ def test_editing_a_callee_in_another_file_changes_the_digest(copy):
     assert digest(copy) == before
     costs = copy / "sim" / "costs.py"
     source = costs.read_text(encoding="utf-8")
-    assert "bid_ticks - contract" in source
-    edited = source.replace("bid_ticks - contract", "bid_ticks + contract")
+    assert "bid_ticks - slippage" in source
+    edited = source.replace("bid_ticks - slippage", "bid_ticks + slippage")
     costs.write_text(edited, encoding="utf-8")
     assert digest(copy) != before
 

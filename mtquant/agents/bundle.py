@@ -270,7 +270,9 @@ def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
         columns = len(bundle.pipeline.positions(manifest.inputs))
     except ConfigError as error:
         raise BundleError(f"{where}: field 'inputs': {error}") from None
-    width = manifest.window * columns + len(account_feature_names(manifest.env.symbols))
+    env = manifest.env
+    account = account_feature_names(env.symbols, env.reward.differential)
+    width = manifest.window * columns + len(account)
     if bundle.policy.width != width:
         raise BundleError(
             f"{where}: fields 'inputs' and 'window' make {width} observation columns, {POLICY} "

@@ -11,6 +11,7 @@ from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.checks import BREAKER, STOP_OUT
 from mtquant.sim.account import Tape
+from mtquant.sim.costs import paid_ticks
 
 EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker"}
 
@@ -82,8 +83,10 @@ def trades_of(
 
 def _execution_cost(deal: Deal, tape: Tape) -> float:
     """Spread (of buys) and slippage of one fill, account currency."""
-    bar, contract = tape.market[deal.bar, deal.symbol], tape.contracts[deal.symbol]
-    ticks = contract["slippage_ticks"] + (bar["spread"] if deal.steps > 0 else 0)
+    before, bar = tape.market[deal.bar - 1 : deal.bar + 1, deal.symbol]
+    contract, rules = tape.contracts[deal.symbol], tape.rules[0]
+    spread, slippage = paid_ticks(contract, rules, bar, before, 1.0, deal.steps)
+    ticks = slippage + (spread if deal.steps > 0 else 0)
     tick = contract["tick_n"] / contract["tick_d"] * contract["step_units"] * bar["rate"]
     return float(abs(deal.steps) * ticks * tick)
 

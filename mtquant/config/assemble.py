@@ -14,6 +14,7 @@ from mtquant.features.pipeline import FittedPipeline
 from mtquant.jit import Structured
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
+from mtquant.risk.sizing import RANGE_PER_DEVIATION
 from mtquant.sim.account import Tape
 from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_row
 
@@ -80,9 +81,8 @@ def market_of(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> Stru
 def contracts_of(env: EnvConfig, specs: Sequence[SymbolSpec]) -> Structured:
     """``CONTRACT[S]`` under an env's leverage and costs."""
     costs = env.costs
-    return contract_rows(
-        specs, env.account.leverage, costs.slippage_points, costs.commission_per_lot
-    )
+    points = 0.0 if costs.slippage == "none" else costs.slippage_points
+    return contract_rows(specs, env.account.leverage, points, costs.commission_per_lot)
 
 
 def reward_scale(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> float:
@@ -117,15 +117,20 @@ def closing_prices(market: Structured, specs: Sequence[SymbolSpec]) -> npt.NDArr
 def leverage_at_full_size(
     env: EnvConfig, close: npt.NDArray[np.float64], atr: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Notional over equity at ``|action| = 1``, before rounding to lots, ``[T]``."""
+    """Notional over equity at ``|action| = 1``, before rounding to lots, ``[T]``.
+
+    Kelly sizing stands where its record begins; a cap by volume is left aside.
+    """
     sizing = env.sizing
     if sizing.method == "fixed_fractional":
         wanted = np.full(close.size, sizing.notional_fraction)
     else:
-        distance = atr * sizing.atr_multiple
-        wanted = np.divide(
-            sizing.risk_fraction * close, distance, out=np.zeros(close.size), where=distance > 0
-        )
+        risk, distance = sizing.risk_fraction, atr * sizing.atr_multiple
+        if sizing.method == "kelly":
+            risk = sizing.kelly.prior_risk
+        elif sizing.method == "volatility_target":
+            risk, distance = sizing.target_per_bar, atr / RANGE_PER_DEVIATION
+        wanted = np.divide(risk * close, distance, out=np.zeros(close.size), where=distance > 0)
     capped: npt.NDArray[np.float64] = np.minimum(wanted, env.limits.max_exposure)
     return capped
 

@@ -3,8 +3,8 @@
     EnvConfig     one trading environment, ``envs/*.yaml``
     AgentConfig   one agent, ``configs/agents/*.yaml``
 
-Defaults stand here and nowhere else. ``config_id`` hashes the resolved values, so two files that
-mean the same have the same id.
+Defaults stand here and in :mod:`mtquant.config.rules` alone. ``config_id`` hashes the resolved
+values, so two files that mean the same have the same id.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import (
     AfterValidator,
@@ -22,10 +22,17 @@ from pydantic import (
     model_validator,
 )
 
+from mtquant.config.rules import (
+    AccountConfig,
+    BreakerConfig,
+    CostsConfig,
+    LimitsConfig,
+    RewardConfig,
+    SizingConfig,
+)
 from mtquant.errors import ConfigError
-from mtquant.market.model import Fraction, Frozen, NotNegative, Positive
+from mtquant.market.model import Fraction, Frozen
 from mtquant.market.timeframe import Timeframe
-from mtquant.risk.sizing import SIZING_METHODS
 
 RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
 
@@ -47,61 +54,6 @@ def folder_name(name: str) -> str:
 
 Name = Annotated[str, AfterValidator(folder_name)]
 FeatureChoice = str | dict[str, dict[str, Any]]
-
-
-class AccountConfig(Frozen):
-    """The account: ``capital`` in ``currency``, ``leverage`` and the stop-out margin level."""
-
-    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
-    capital: Positive = 10_000.0
-    leverage: Annotated[float, Field(ge=1, le=5000)] = 100.0
-    stop_out_level: Fraction = 0.5
-    money_digits: Annotated[int, Field(ge=0, le=8)] = 2
-
-
-class SizingConfig(Frozen):
-    """How |action| = 1 becomes lots; see :mod:`mtquant.risk.sizing`."""
-
-    method: Literal["volatility", "fixed_fractional"] = "volatility"
-    risk_fraction: Fraction = 0.02
-    atr_bars: Annotated[int, Field(ge=1, le=1000)] = 14
-    atr_multiple: Positive = 2.0
-    notional_fraction: Positive = 1.0
-    rebalance_band: Annotated[float, Field(ge=0, lt=1)] = 0.1
-
-
-class CostsConfig(Frozen):
-    """Costs beside the bars' own spread; None takes the symbol's commission."""
-
-    slippage_points: NotNegative = 1.0
-    commission_per_lot: NotNegative | None = None
-
-
-class LimitsConfig(Frozen):
-    """Pre-trade limits; ``max_exposure`` is gross notional over equity."""
-
-    max_exposure: Positive = 5.0
-
-
-class BreakerConfig(Frozen):
-    """Daily losses, as fractions of the day's starting equity, that trip the three levels."""
-
-    daily_loss: tuple[Fraction, Fraction, Fraction] = (0.05, 0.10, 0.15)
-    shrink: Fraction = 0.75
-
-    @field_validator("daily_loss")
-    @classmethod
-    def _rising(cls, levels: tuple[float, float, float]) -> tuple[float, float, float]:
-        if not levels[0] < levels[1] < levels[2]:
-            raise ValueError(f"daily_loss must rise from level to level, got {list(levels)}")
-        return levels
-
-
-class RewardConfig(Frozen):
-    """The reward; ``downside_penalty`` is lambda in :mod:`mtquant.sim.reward`."""
-
-    kind: Literal["sortino"] = "sortino"
-    downside_penalty: NotNegative = 0.05
 
 
 class EpisodeConfig(Frozen):
@@ -180,23 +132,16 @@ class EnvConfig(Frozen):
             last: Last row an episode may reach.
             training: Whether episodes are cut and starts randomised as ``episode`` says.
         """
-        level_1, level_2, level_3 = self.breaker.daily_loss
         return {
-            "sizing_method": SIZING_METHODS[self.sizing.method],
-            "risk_fraction": self.sizing.risk_fraction,
-            "atr_multiple": self.sizing.atr_multiple,
-            "notional_fraction": self.sizing.notional_fraction,
-            "rebalance_band": self.sizing.rebalance_band,
+            **self.sizing.rules(),
+            **self.costs.rules(training),
+            **self.breaker.rules(),
+            **self.reward.rules(),
             "max_exposure": self.limits.max_exposure,
             "stop_out_level": self.account.stop_out_level,
-            "daily_loss_level_1": level_1,
-            "daily_loss_level_2": level_2,
-            "daily_loss_level_3": level_3,
-            "shrink": self.breaker.shrink,
             "capital": self.account.capital,
             "money_scale": 10.0**self.account.money_digits,
             "reward_scale": reward_scale,
-            "downside_penalty": self.reward.downside_penalty,
             "first": first,
             "last": last,
             "episode_bars": self.episode.bars if training else 0,

@@ -93,7 +93,7 @@ class Scenario:
 
     def observation_bound(self) -> Float32:
         """Largest absolute value of each observation column, market first, then the account."""
-        account = len(account_feature_names(self.env.symbols))
+        account = len(account_feature_names(self.env.symbols, self.env.reward.differential))
         return np.array([CLIP] * len(self.inputs) + [1.0] * account, np.float32)
 
     def leverage_at_full_size(self, row: int) -> float:

@@ -80,7 +80,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         symbols = scenario.env.symbols
         self.observation_names: tuple[str, ...] = (
             *scenario.pipeline.names,
-            *account_feature_names(symbols),
+            *account_feature_names(symbols, scenario.env.reward.differential),
         )
         bound = scenario.observation_bound()
         self.observation_space = gym.spaces.Box(-bound, bound, dtype=np.float32)

@@ -25,13 +25,12 @@ from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.breaker import LEVEL_2, LEVEL_NAMES, limit
 from mtquant.risk.checks import REASONS
 from mtquant.sim.account import (
-    ACCOUNT_FEATURES,
-    SYMBOL_FEATURES,
     Book,
     Tape,
     account_features,
 )
 from mtquant.sim.kernel import decide
+from mtquant.sim.simulator import account_feature_names
 from mtquant.sim.tape import broker_days, rules_row
 
 
@@ -185,7 +184,8 @@ class Strategy:
         """Features, then the account: float32 ``[O]``."""
         market = observed_features(self.agent, self.pipeline, panel, last=1)
         width = market.shape[1]
-        account = len(SYMBOL_FEATURES) * len(self.specs) + len(ACCOUNT_FEATURES)
+        symbols = tuple(spec.name for spec in self.specs)
+        account = len(account_feature_names(symbols, self.env.reward.differential))
         observation = np.empty((1, width + account), np.float32)
         observation[:, :width] = market
         account_features(book, tape, 0, t, observation, width)

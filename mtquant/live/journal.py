@@ -21,14 +21,14 @@ from mtquant.live.decide import Decision
 from mtquant.live.intents import Intent, IntentState
 from mtquant.live.record import AccountRecord, HeldPosition
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _SCHEMA = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE account (
     bar_time_ns INTEGER PRIMARY KEY, balance REAL NOT NULL, equity REAL NOT NULL,
     peak REAL NOT NULL, day_start REAL NOT NULL, day INTEGER NOT NULL, level INTEGER NOT NULL,
-    positions TEXT NOT NULL, broker_equity REAL NOT NULL);
+    positions TEXT NOT NULL, memory TEXT NOT NULL, broker_equity REAL NOT NULL);
 CREATE TABLE decision (
     symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL, action REAL, held INTEGER NOT NULL,
     target INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (bar_time_ns, symbol)
@@ -94,14 +94,15 @@ class Journal:
     def latest_record(self) -> AccountRecord | None:
         """The account at the newest decision, None before the first."""
         row = self._database.execute(
-            "SELECT bar_time_ns, balance, equity, peak, day_start, day, level, positions "
+            "SELECT bar_time_ns, balance, equity, peak, day_start, day, level, positions, memory "
             "FROM account ORDER BY bar_time_ns DESC LIMIT 1"
         ).fetchone()
         if row is None:
             return None
-        bar, balance, equity, peak, day_start, day, level, positions = row
+        bar, balance, equity, peak, day_start, day, level, positions, memory = row
         held = tuple(HeldPosition(**position) for position in json.loads(positions))
-        return AccountRecord(bar, balance, equity, peak, day_start, day, level, held)
+        known = json.loads(memory)
+        return AccountRecord(bar, balance, equity, peak, day_start, day, level, held, known)
 
     def decisions(self, bar_time_ns: int) -> list[tuple[str, int, int, str]]:
         """``(symbol, held, target, reason)`` of a bar."""
@@ -155,9 +156,10 @@ class Journal:
         """
         bar = record.bar_time_ns
         positions = json.dumps([vars(p) for p in record.positions], separators=(",", ":"))
+        memory = json.dumps(dict(record.memory), separators=(",", ":"))
         with self._transaction():
             self._database.execute(
-                "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     bar,
                     record.balance,
@@ -167,6 +169,7 @@ class Journal:
                     record.day,
                     record.level,
                     positions,
+                    memory,
                     broker_equity,
                 ),
             )

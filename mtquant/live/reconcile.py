@@ -114,7 +114,8 @@ class Reconciler:
         stopped = any(deal.stop_out for deal in unseen)
         if stopped:
             events.append("stop-out: the broker closed positions for lack of margin")
-        found = BrokerBalance(account.balance, held, deposit, stopped)
+        realised = self._realised(unseen, held, record)
+        found = BrokerBalance(account.balance, held, deposit, stopped, realised)
         return Findings(account, found, unseen, guards, tuple(events))
 
     def _resolve(
@@ -158,6 +159,26 @@ class Reconciler:
                     identifier=position.identifier,
                 )
         return HeldPosition()
+
+    def _realised(
+        self, unseen: Sequence[Deal], held: Sequence[HeldPosition], record: AccountRecord | None
+    ) -> tuple[tuple[int, float], ...]:
+        """``(identifier, money)`` of each deal on the strategy's positions, oldest first.
+
+        A position is own by its identifier or by an own deal on it: whoever closed it, a person or
+        a stop-out, the round trip was the strategy's.
+        """
+        before = () if record is None else record.positions
+        own = {p.identifier for p in (*held, *before) if p.steps != 0}
+        names = {instrument.broker_name for instrument in self.instruments}
+        own.update(
+            d.position_id for d in unseen if d.symbol in names and tag_of(d.magic) == self.tag
+        )
+        return tuple(
+            (d.position_id, d.profit + d.swap + d.commission)
+            for d in unseen
+            if d.is_trade and d.position_id in own
+        )
 
     def _guard(
         self,

@@ -1,4 +1,4 @@
-"""CircuitBreaker: daily loss trips levels that no agent can talk its way out of.
+"""CircuitBreaker: losses trip levels that no agent can talk its way out of.
 
     NORMAL    everything is allowed
     LEVEL_1   full size shrinks to ``shrink`` of itself
@@ -6,7 +6,8 @@
     LEVEL_3   everything is closed, and stays closed until a person (or a reset rule) decides
 
 Inside a day on the broker's clock the level only rises; a new day brings LEVEL_1 and LEVEL_2 back
-to NORMAL, LEVEL_3 never.
+to NORMAL, LEVEL_3 never. Daily loss is always watched; four brakes may be added, each with the
+level that it trips: loss of the week, fall from the peak, loss since the start, losing run.
 """
 
 from __future__ import annotations
@@ -21,6 +22,18 @@ BREAKER_FIELDS = [
     ("daily_loss_level_2", "f8"),
     ("daily_loss_level_3", "f8"),
     ("shrink", "f8"),
+]
+
+BRAKE_FIELDS = [
+    ("brakes", "i8"),  # 0: none of those below
+    ("weekly_loss", "f8"),
+    ("weekly_loss_level", "i8"),
+    ("drawdown", "f8"),
+    ("drawdown_level", "i8"),
+    ("start_loss", "f8"),
+    ("start_loss_level", "i8"),
+    ("losing_run", "i8"),  # 0: any number
+    ("losing_run_level", "i8"),
 ]
 
 
@@ -47,6 +60,41 @@ def trip(rules: Record, level: int, day_start_equity: float, equity: float) -> i
     if loss >= rules["daily_loss_level_1"]:
         return max(level, LEVEL_1)
     return level
+
+
+@kernel
+def brake(
+    rules: Record, equity: float, week_start: float, peak: float, start: float, losing_run: int
+) -> int:
+    """The highest level that a brake asks for.
+
+    Args:
+        rules: Record array with :data:`BRAKE_FIELDS`; fractions of what a loss is counted from.
+        equity: Equity marked at the bar's close.
+        week_start: Equity when the broker's week began.
+        peak: Highest equity so far: the drawdown limit trails it.
+        start: Equity at the beginning: this limit stands still.
+        losing_run: Round trips lost one after the other.
+
+    Returns:
+        A level; NORMAL where none binds.
+    """
+    level = NORMAL
+    if week_start - equity >= rules["weekly_loss"] * week_start:
+        level = max(level, rules["weekly_loss_level"])
+    if peak - equity >= rules["drawdown"] * peak:
+        level = max(level, rules["drawdown_level"])
+    if start - equity >= rules["start_loss"] * start:
+        level = max(level, rules["start_loss_level"])
+    if 0 < rules["losing_run"] <= losing_run:
+        level = max(level, rules["losing_run_level"])
+    return level
+
+
+@kernel
+def week_of(day: int) -> int:
+    """Number of the week, Monday to Sunday, of a day counted from Thursday 1970-01-01."""
+    return (day + 3) // 7
 
 
 @kernel

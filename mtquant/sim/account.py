@@ -9,16 +9,16 @@ account currency, rounded after each deal and each night's swap.
 
 from __future__ import annotations
 
-from math import floor
+from math import floor, sqrt
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mtquant.jit import Record, Structured, kernel
-from mtquant.risk.breaker import BREAKER_FIELDS
+from mtquant.risk.breaker import BRAKE_FIELDS, BREAKER_FIELDS
 from mtquant.risk.checks import LIMIT_FIELDS
-from mtquant.risk.sizing import SIZING_FIELDS
+from mtquant.risk.sizing import SIZING_FIELDS, SIZING_OPTIONS
 
 ACCOUNT = np.dtype(
     [
@@ -49,6 +49,13 @@ ACCOUNT = np.dtype(
         ("slippage_cost", "f8"),
         ("commission", "f8"),
         ("swap", "f8"),
+        ("gain_sum", "f8"),  # of finished round trips that won, account currency
+        ("loss_sum", "f8"),  # of the others, not negative
+        ("losing_run", "i8"),  # round trips lost one after the other
+        ("week_start", "f8"),
+        ("mean_return", "f8"),  # fading moments of the differential rewards
+        ("square_return", "f8"),
+        ("cost_factor", "f8"),  # of this episode, on spread and slippage
     ]
 )
 
@@ -87,8 +94,9 @@ BAR = np.dtype(
         ("spread", "i8"),  # ticks
         ("atr", "f8"),  # price units
         ("rate", "f8"),  # account currency per quote currency
-        ("nights", "i4"),  # rollovers between this open and the next
-        ("tradable", "i4"),
+        ("volume", "f4"),  # average of a bar, 0 where not recorded
+        ("nights", "i2"),  # rollovers between this open and the next
+        ("tradable", "i2"),
     ]
 )
 
@@ -105,14 +113,29 @@ CONTRACT = np.dtype(
         ("swap_mode", "i8"),
         ("swap_long", "f8"),  # per step and night, in the unit of swap_mode
         ("swap_short", "f8"),
+        ("step_lots", "f8"),  # lots in one lot step
     ]
 )
 
+OPTIONAL_FIELDS = [
+    *BRAKE_FIELDS,
+    ("slippage_model", "i8"),
+    ("slippage_coefficient", "f8"),
+    ("commission_per_fill", "f8"),
+    ("commission_fraction", "f8"),
+    ("cheapest", "f8"),  # bounds of an episode's factor on spread and slippage
+    ("dearest", "f8"),
+    ("reward_kind", "i8"),
+    ("reward_window", "i8"),
+    ("risk_free", "f8"),  # of one bar
+    ("trade_penalty", "f8"),
+    ("adaptation", "f8"),  # eta of the differential rewards
+    ("deviation_floor", "f8"),  # in units of reward_scale
+    ("reward_clip", "f8"),
+]
+
 RULES = np.dtype(
     [
-        *SIZING_FIELDS,
-        *LIMIT_FIELDS,
-        *BREAKER_FIELDS,
         ("capital", "f8"),
         ("money_scale", "f8"),  # 10 ** digits of the account currency
         ("reward_scale", "f8"),  # reference volatility x reference leverage
@@ -121,8 +144,14 @@ RULES = np.dtype(
         ("last", "i8"),
         ("episode_bars", "i8"),  # 0: one episode runs to ``last``
         ("randomise", "i8"),
+        *SIZING_FIELDS,
+        *LIMIT_FIELDS,
+        *BREAKER_FIELDS,
+        *OPTIONAL_FIELDS,
     ]
 )
+# May be left out: 0 switches each of them off.
+OPTIONAL_RULES = frozenset(name for name, _ in (*SIZING_OPTIONS, *OPTIONAL_FIELDS))
 
 Float32 = npt.NDArray[np.float32]
 
@@ -130,6 +159,8 @@ SMALLEST_EQUITY = 1e-9  # denominators stay positive after ruin
 DEALS_PER_SYMBOL = 4  # close, open, stop-out, and one to spare
 SYMBOL_FEATURES = ("position", "position_profit", "position_age")
 ACCOUNT_FEATURES = ("drawdown", "day_gain", "breaker_level")
+MOMENT_FEATURES = ("return_ratio", "return_deviation")  # of the differential rewards only
+NO_WINDOW = np.zeros((0, 0))
 
 
 class Book(NamedTuple):
@@ -139,11 +170,14 @@ class Book(NamedTuple):
         account: ``ACCOUNT[N]``.
         positions: ``POSITION[N, S]``.
         deals: ``DEAL[N, 4 S]``, of the last bar; ``account["n_deals"]`` are valid.
+        returns: The last ``W`` returns of each lane in a ring, float64 ``[N, W]``; no columns
+            unless the reward looks back on them.
     """
 
     account: Structured
     positions: Structured
     deals: Structured
+    returns: npt.NDArray[np.float64] = NO_WINDOW
 
 
 class Tape(NamedTuple):
@@ -164,12 +198,13 @@ class Tape(NamedTuple):
     rules: Structured
 
 
-def empty_book(lanes: int, symbols: int) -> Book:
-    """A zeroed book of ``lanes`` accounts over ``symbols`` symbols."""
+def empty_book(lanes: int, symbols: int, window: int = 0) -> Book:
+    """A zeroed book of ``lanes`` accounts over ``symbols`` symbols, ``window`` returns each."""
     return Book(
         np.zeros(lanes, ACCOUNT),
         np.zeros((lanes, symbols), POSITION),
         np.zeros((lanes, DEALS_PER_SYMBOL * symbols), DEAL),
+        np.zeros((lanes, window)),
     )
 
 
@@ -227,12 +262,21 @@ def squash(x: float) -> float:
 
 
 @kernel
+def moment_features(account: Record, out: Float32, i: int, k: int) -> None:
+    """Write mean over deviation, and the deviation in percent, both squashed into [-1, 1]."""
+    mean, deviation = account["mean_return"], sqrt(account["square_return"])
+    out[i, k] = squash(mean / deviation) if deviation > 0.0 else 0.0
+    out[i, k + 1] = squash(100.0 * deviation)
+
+
+@kernel
 def account_features(book: Book, tape: Tape, i: int, t: int, out: Float32, offset: int) -> None:
     """Write the account's part of the observation, every value in [-1, 1].
 
     Per symbol: signed notional over the maximum exposure, unrealised profit in percent of equity
     (squashed), age of the position against a day of 24 bars. Then drawdown from the peak, the
-    day's gain in units of the LEVEL_3 loss, and the breaker's level.
+    day's gain in units of the LEVEL_3 loss, and the breaker's level; under a differential reward
+    its moments too, where ``out`` has the columns.
 
     Args:
         book: State.
@@ -258,3 +302,5 @@ def account_features(book: Book, tape: Tape, i: int, t: int, out: Float32, offse
     out[i, k] = min(max(drawdown, 0.0), 1.0)
     out[i, k + 1] = min(max(gain / rules["daily_loss_level_3"], -1.0), 1.0)
     out[i, k + 2] = account["level"] / 3.0
+    if rules["adaptation"] != 0.0 and out.shape[1] >= k + 5:
+        moment_features(account, out, i, k + 3)

@@ -1,13 +1,27 @@
 """What trading and holding cost: fill prices, commission, swap.
 
 A buy pays bid + spread + slippage, a sell receives bid - slippage, both at the open of the bar
-after the decision: never a price that the agent has already seen.
+after the decision: never a price that the agent has already seen. Slippage is a constant, or grows
+with the last bar's range or with the share of the market's volume that the order takes; it is
+rounded up to whole ticks. Commission is a sum of three: by volume, by deal, by notional.
 """
 
 from __future__ import annotations
 
+from math import ceil, sqrt
+
 from mtquant.jit import Record, kernel
 from mtquant.sim.account import price_of, round_money, step_value
+
+SLIPPAGE_POINTS, SLIPPAGE_RANGE, SLIPPAGE_VOLUME, SLIPPAGE_SQRT = range(4)
+SLIPPAGE_MODELS = {
+    "none": SLIPPAGE_POINTS,  # of zero points
+    "points": SLIPPAGE_POINTS,
+    "range": SLIPPAGE_RANGE,
+    "volume": SLIPPAGE_VOLUME,
+    "sqrt": SLIPPAGE_SQRT,
+}
+TICK_TOLERANCE = 1e-6  # ticks; three may come out as 3.0000000000000004 and are no four
 
 SWAP_NONE, SWAP_POINTS, SWAP_PERCENT, SWAP_MONEY = range(4)
 SWAP_MODES = {
@@ -19,17 +33,71 @@ SWAP_MODES = {
 
 
 @kernel
-def fill_ticks(contract: Record, buying: bool, bid_ticks: int, spread_ticks: int) -> int:
-    """Price of a market order in ticks."""
-    if buying:
-        return bid_ticks + spread_ticks + contract["slippage_ticks"]
-    return bid_ticks - contract["slippage_ticks"]
+def round_up(ticks: float) -> int:
+    """Whole ticks against the trader."""
+    return ceil(ticks - TICK_TOLERANCE)
 
 
 @kernel
-def commission_of(contract: Record, rules: Record, steps: int) -> float:
-    """Commission of one deal, rounded to money, not negative."""
-    return round_money(abs(steps) * contract["commission"], rules["money_scale"])
+def modelled_slippage(contract: Record, rules: Record, before: Record, steps: int) -> int:
+    """Slippage of one deal in ticks, by a model that looks at the market.
+
+    ::
+
+        range    coefficient * (high - low)
+        volume   coefficient * (order / volume) * ATR          linear impact
+        sqrt     coefficient * sqrt(order / volume) * ATR      square-root impact
+
+    The square root is the law that is measured on real orders (Almgren and others 2005, Toth and
+    others 2011), with a coefficient near 1 for a day's ATR and volume. Where no volume is recorded
+    the constant of the contract stands in.
+
+    Args:
+        contract: Of the symbol.
+        rules: With ``slippage_model`` and ``slippage_coefficient``.
+        before: The last bar that had closed.
+        steps: Signed lot steps of the deal.
+    """
+    model, coefficient = rules["slippage_model"], rules["slippage_coefficient"]
+    if model == SLIPPAGE_RANGE:
+        return round_up(coefficient * (before["high"] - before["low"]))
+    volume = float(before["volume"])
+    if volume <= 0.0:
+        return contract["slippage_ticks"]
+    share = abs(steps) * contract["step_lots"] / volume
+    if model == SLIPPAGE_SQRT:
+        share = sqrt(share)
+    return round_up(coefficient * share * before["atr"] / price_of(contract, 1))
+
+
+@kernel
+def paid_ticks(
+    contract: Record, rules: Record, bar: Record, before: Record, factor: float, steps: int
+) -> tuple[int, int]:
+    """``(spread, slippage)`` of a deal in ticks, the spread whichever side pays it.
+
+    ``factor`` is the episode's own dearness: it raises what fills pay, never what is observed.
+    """
+    spread, slippage = bar["spread"], contract["slippage_ticks"]
+    if rules["slippage_model"] != SLIPPAGE_POINTS:
+        slippage = modelled_slippage(contract, rules, before, steps)
+    if rules["dearest"] != 0.0:
+        return round_up(factor * spread), round_up(factor * slippage)
+    return spread, slippage
+
+
+@kernel
+def fill_ticks(buying: bool, bid_ticks: int, spread: int, slippage: int) -> int:
+    """Price of a market order in ticks."""
+    return bid_ticks + spread + slippage if buying else bid_ticks - slippage
+
+
+@kernel
+def commission_of(contract: Record, rules: Record, steps: int, value: float) -> float:
+    """Commission of one deal of notional ``value``, rounded to money, not negative."""
+    charged = abs(steps) * contract["commission"]
+    charged += rules["commission_per_fill"] + rules["commission_fraction"] * abs(value)
+    return round_money(charged, rules["money_scale"])
 
 
 @kernel

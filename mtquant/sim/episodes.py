@@ -51,6 +51,9 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account["max_drawdown"], account["exposure_sum"], account["traded"] = 0.0, 0.0, 0.0
     account["spread_cost"], account["slippage_cost"] = 0.0, 0.0
     account["commission"], account["swap"] = 0.0, 0.0
+    account["gain_sum"], account["loss_sum"], account["losing_run"] = 0.0, 0.0, 0
+    account["week_start"], account["cost_factor"] = equity, 1.0
+    account["mean_return"], account["square_return"] = 0.0, 0.0
     for s in range(book.positions.shape[1]):
         position = book.positions[i, s]
         position["steps"], position["target"] = 0, 0
@@ -71,8 +74,11 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     capital = round_money(account["start_equity"] * (1.0 + spread), tape.rules[0]["money_scale"])
     account["balance"], account["equity"] = capital, capital
     account["day_start"], account["start_equity"] = capital, capital
-    account["high_water"] = capital
-    account["peak"] = capital / (1.0 - DEEPEST_START * uniform(book, i))
+    account["high_water"], account["week_start"] = capital, capital
+    deepest = DEEPEST_START
+    if tape.rules[0]["brakes"] != 0:
+        deepest = min(deepest, 0.5 * tape.rules[0]["drawdown"])
+    account["peak"] = capital / (1.0 - deepest * uniform(book, i))
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         chance, action, age = uniform(book, i), uniform(book, i), uniform(book, i)
@@ -103,6 +109,9 @@ def reset_lane(book: Book, tape: Tape, i: int, stagger: bool) -> None:
             length = 1 + int(uniform(book, i) * length)
         end = start + length
     open_account(book, tape, i, start, end, rules["capital"])
+    if rules["dearest"] != 0.0:
+        spread = rules["dearest"] - rules["cheapest"]
+        book.account[i]["cost_factor"] = rules["cheapest"] + spread * uniform(book, i)
     if rules["randomise"] != 0:
         randomise_start(book, tape, i)
 

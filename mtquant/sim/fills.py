@@ -11,21 +11,34 @@ from math import ceil, floor
 from mtquant.jit import Record, kernel
 from mtquant.risk.checks import NO_MONEY, STOP_OUT
 from mtquant.sim.account import Book, Tape, price_of, round_money, step_value, unrealised
-from mtquant.sim.costs import commission_of, fill_ticks, nightly_swap
+from mtquant.sim.costs import commission_of, fill_ticks, nightly_swap, paid_ticks
 
 PATH_TOLERANCE = 1e-6  # ticks; a level that lies on a tick may come out a hair beside it
 
 
 @kernel
+def quote(
+    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int
+) -> tuple[float, int, int]:
+    """``(price, spread ticks, slippage ticks)`` of a deal inside bar ``t`` at a bid."""
+    contract, bar, before = tape.contracts[s], tape.market[t, s], tape.market[t - 1, s]
+    factor = book.account[i]["cost_factor"]
+    spread, slippage = paid_ticks(contract, tape.rules[0], bar, before, factor, steps)
+    ticks = fill_ticks(steps > 0, bid_ticks, spread, slippage)
+    return price_of(contract, ticks), spread, slippage
+
+
+@kernel
 def book_deal(
-    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, price: float, reason: int
+    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int, reason: int
 ) -> None:
-    """Change balance and position by one deal at ``price`` and record it.
+    """Change balance and position by one deal and record it.
 
     ``steps`` either all reduce the position or all increase it.
     """
     account, position = book.account[i], book.positions[i, s]
     contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
+    price, spread, slippage = quote(book, tape, i, s, t, steps, bid_ticks)
     scale, value = rules["money_scale"], step_value(contract, bar)
     held = position["steps"]
     closing = held * steps < 0
@@ -40,40 +53,46 @@ def book_deal(
         position["entry"] = price
     else:
         position["entry"] = (held * position["entry"] + steps * price) / (held + steps)
-    commission = commission_of(contract, rules, steps)
+    notional = abs(steps) * price * value
+    commission = commission_of(contract, rules, steps, notional)
     position["steps"] = held + steps
     position["result"] += profit + swap - commission
     account["balance"] = round_money(account["balance"] + profit + swap - commission, scale)
-    _book_costs(account, contract, bar, steps, commission)
-    account["traded"] += abs(steps) * price * value
+    account["traded"] += notional
+    account["commission"] += commission
+    tick = abs(steps) * price_of(contract, 1) * value
+    if steps > 0:
+        account["spread_cost"] += tick * spread
+    account["slippage_cost"] += tick * slippage
     deal = book.deals[i, account["n_deals"]]
     account["n_deals"] += 1
     deal["bar"], deal["symbol"], deal["steps"] = t, s, steps
     deal["closing"], deal["reason"], deal["price"] = closing, reason, price
     deal["profit"], deal["commission"], deal["swap"] = profit, commission, swap
     if position["steps"] == 0:
-        _end_trade(account, position)
+        _end_trade(book, i, s)
 
 
 @kernel
-def _book_costs(
-    account: Record, contract: Record, bar: Record, steps: int, commission: float
-) -> None:
-    """Attribute what the fill lost against the bid: spread for buys, slippage for both."""
-    tick = abs(steps) * price_of(contract, 1) * step_value(contract, bar)
-    if steps > 0:
-        account["spread_cost"] += tick * bar["spread"]
-    account["slippage_cost"] += tick * contract["slippage_ticks"]
-    account["commission"] += commission
-
-
-@kernel
-def _end_trade(account: Record, position: Record) -> None:
-    """Count a finished round trip and clear the position."""
+def count_trip(book: Book, i: int, result: float) -> None:
+    """Enter a finished round trip into the account's record."""
+    account = book.account[i]
     account["trades"] += 1
-    account["held_bars"] += min(position["age"], account["bars"])
-    if position["result"] > 0.0:
+    if result > 0.0:
         account["wins"] += 1
+        account["gain_sum"] += result
+        account["losing_run"] = 0
+    else:
+        account["loss_sum"] -= result
+        account["losing_run"] += 1
+
+
+@kernel
+def _end_trade(book: Book, i: int, s: int) -> None:
+    """Count a finished round trip and clear the position."""
+    account, position = book.account[i], book.positions[i, s]
+    count_trip(book, i, position["result"])
+    account["held_bars"] += min(position["age"], account["bars"])
     position["age"] = 0
     position["entry"] = 0.0
     position["swap"] = 0.0
@@ -107,21 +126,22 @@ def fill(book: Book, tape: Tape, i: int, s: int, t: int, steps: int, reason: int
     position, contract, bar = book.positions[i, s], tape.contracts[s], tape.market[t, s]
     if steps == 0 or bar["tradable"] == 0:
         return 0
-    price = price_of(contract, fill_ticks(contract, steps > 0, bar["open"], bar["spread"]))
+    bid = bar["open"]
     held = position["steps"]
     closing = 0
     if held * steps < 0:
         closing = steps if abs(steps) <= abs(held) else -held
-        book_deal(book, tape, i, s, t, closing, price, reason)
+        book_deal(book, tape, i, s, t, closing, bid, reason)
     opening = steps - closing
     if opening == 0:
         return steps
     equity, margin = margin_at_open(book, tape, i, t)
+    price, _, _ = quote(book, tape, i, s, t, opening, bid)
     needed = abs(opening) * price * step_value(contract, bar) * contract["margin_share"]
     if margin + needed > equity:
         position["reason"] = NO_MONEY
         return closing
-    book_deal(book, tape, i, s, t, opening, price, reason)
+    book_deal(book, tape, i, s, t, opening, bid, reason)
     return steps
 
 
@@ -172,9 +192,7 @@ def stop_out(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
             path = way * (_worst_ticks(position, bar) - bar["open"])
             moved = floor(path + PATH_TOLERANCE) if steps > 0 else ceil(path - PATH_TOLERANCE)
             gross += steps * price_of(contract, moved) * step_value(contract, bar)
-            bid = bar["open"] + moved
-            price = price_of(contract, fill_ticks(contract, steps < 0, bid, bar["spread"]))
-            book_deal(book, tape, i, s, t, -steps, price, STOP_OUT)
+            book_deal(book, tape, i, s, t, -steps, bar["open"] + moved, STOP_OUT)
     return gross, True
 
 

@@ -12,10 +12,10 @@ Trading changes cash and positions in ``fills`` alone; accounts are opened in ``
 
 from __future__ import annotations
 
-from mtquant.jit import kernel
-from mtquant.risk.breaker import LEVEL_3, limit, next_day, size_factor, trip
+from mtquant.jit import Record, kernel
+from mtquant.risk.breaker import LEVEL_3, brake, limit, next_day, size_factor, trip, week_of
 from mtquant.risk.checks import BREAKER, NOT_TRADABLE, UNCHANGED, permitted
-from mtquant.risk.sizing import full_size, target_steps
+from mtquant.risk.sizing import KELLY, at_risk, full_size, kelly_risk, target_steps, volume_cap
 from mtquant.sim.account import (
     SMALLEST_EQUITY,
     Book,
@@ -27,7 +27,7 @@ from mtquant.sim.account import (
     step_value,
 )
 from mtquant.sim.fills import carry, fill, stop_out
-from mtquant.sim.reward import sortino_reward
+from mtquant.sim.reward import SORTINO, other_reward, sortino_reward
 
 RUNNING, TERMINATED, TRUNCATED = range(3)
 
@@ -44,6 +44,23 @@ def _reserved(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
                 steps = max(steps, abs(position["target"]))
             gross += notional(steps, tape.contracts[o], tape.market[t, o])
     return gross
+
+
+@kernel
+def _full(
+    account: Record, contract: Record, bar: Record, rules: Record, price: float, value: float
+) -> float:
+    """Lot steps at ``|action| = 1`` for an account at the close of a bar, before the limits."""
+    equity, wins = account["equity"], account["wins"]
+    if rules["sizing_method"] == KELLY:
+        losses = account["trades"] - wins
+        risk = kelly_risk(rules, wins, losses, account["gain_sum"], account["loss_sum"])
+        full = at_risk(risk, max(equity, 0.0), bar["atr"] * rules["atr_multiple"], value)
+    else:
+        full = full_size(rules, equity, price, bar["atr"], value)
+    if rules["max_volume_share"] > 0.0:
+        full = min(full, volume_cap(rules, float(bar["volume"]), contract["step_lots"]))
+    return full * size_factor(rules, account["level"])
 
 
 @kernel
@@ -65,8 +82,7 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
     held, equity = position["steps"], account["equity"]
     price, value = price_of(contract, bar["close"]), step_value(contract, bar)
-    full = full_size(rules, equity, price, bar["atr"], value)
-    full *= size_factor(rules, account["level"])
+    full = _full(account, contract, bar, rules, price, value)
     most = max(rules["max_exposure"] * equity / (price * value), 0.0)
     least = contract["min_steps"]
     asked = target_steps(rules, action, full, held, least, contract["max_steps"], most)
@@ -94,10 +110,14 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
 
 @kernel
 def open_bar(book: Book, tape: Tape, i: int, t: int) -> None:
-    """Begin bar ``t``: a new broker day starts from the equity last marked."""
+    """Begin bar ``t``: a new broker day, or week, starts from the equity last marked."""
     account = book.account[i]
     account["n_deals"] = 0
     if tape.day[t] != account["day"]:
+        if week_of(tape.day[t]) != week_of(account["day"]):
+            account["week_start"] = account["equity"]
+        if 0 < tape.rules[0]["losing_run"] <= account["losing_run"]:
+            account["losing_run"] = 0  # a run that has tripped the breaker is served
         account["day"] = tape.day[t]
         account["day_start"] = account["equity"]
         account["level"] = next_day(account["level"])
@@ -106,7 +126,7 @@ def open_bar(book: Book, tape: Tape, i: int, t: int) -> None:
 @kernel
 def close_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     """Mark at the close of bar ``t``, age the positions and let the breaker judge."""
-    account = book.account[i]
+    account, rules = book.account[i], tape.rules[0]
     for s in range(book.positions.shape[1]):
         if book.positions[i, s]["steps"] != 0:
             book.positions[i, s]["age"] += 1
@@ -114,7 +134,17 @@ def close_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     account["equity"] = equity
     account["peak"] = max(account["peak"], equity)
     account["cursor"] = t
-    account["level"] = trip(tape.rules[0], account["level"], account["day_start"], equity)
+    account["level"] = trip(rules, account["level"], account["day_start"], equity)
+    if rules["brakes"] != 0:
+        braked = brake(
+            rules,
+            equity,
+            account["week_start"],
+            account["peak"],
+            account["start_equity"],
+            account["losing_run"],
+        )
+        account["level"] = max(account["level"], braked)
     return equity
 
 
@@ -177,7 +207,10 @@ def step(book: Book, tape: Tape, i: int, actions: Float32) -> tuple[float, int]:
     gross += closed_gross + _gross_bar(book, tape, i, t)
     carry(book, tape, i, t)
     equity = close_bar(book, tape, i, t)
-    reward = sortino_reward(tape.rules[0], gross, equity - before, before)
+    if tape.rules[0]["reward_kind"] == SORTINO:
+        reward = sortino_reward(tape.rules[0], gross, equity - before, before)
+    else:
+        reward = other_reward(book, tape, i, before)
     exposure = _count(book, tape, i, t, before, reward)
     if stopped or equity <= 0.0:
         account["level"] = LEVEL_3

@@ -14,6 +14,7 @@ from mtquant.jit import resolved
 from mtquant.sim.account import (
     ACCOUNT,
     ACCOUNT_FEATURES,
+    MOMENT_FEATURES,
     SYMBOL_FEATURES,
     Book,
     Tape,
@@ -37,14 +38,19 @@ def seed_lanes(book: Book, seed: int) -> None:
     book.account["rng"] = np.random.SeedSequence(seed).generate_state(lanes, np.uint64)
 
 
-def account_feature_names(symbols: tuple[str, ...]) -> list[str]:
-    """Names of the account's observation columns, prefixed by symbol where there are several."""
+def account_feature_names(symbols: tuple[str, ...], differential: bool = False) -> list[str]:
+    """Names of the account's observation columns, prefixed by symbol where there are several.
+
+    Args:
+        symbols: Of the account.
+        differential: Whether the reward is a differential ratio, whose moments are then seen too.
+    """
     names = [
         name if len(symbols) == 1 else f"{symbol}.{name}"
         for symbol in symbols
         for name in SYMBOL_FEATURES
     ]
-    return names + list(ACCOUNT_FEATURES)
+    return names + list(ACCOUNT_FEATURES) + (list(MOMENT_FEATURES) if differential else [])
 
 
 @dataclass(frozen=True)
@@ -131,9 +137,10 @@ class Simulator:
         self.tape = tape
         self.lanes = lanes
         self.bars_per_year = bars_per_year
-        self.book = empty_book(lanes, symbols)
+        rules = tape.rules[0]
+        self.book = empty_book(lanes, symbols, int(rules["reward_window"]))
         self._actions = np.zeros((lanes, symbols), np.float32)
-        width = len(account_feature_names(("",) * symbols))
+        width = len(account_feature_names(("",) * symbols, bool(rules["adaptation"])))
         self.width = tape.features.shape[1] + width
         # Two buffers in turn: SB3 keeps the last observation while the next one is written.
         self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
@@ -205,12 +212,15 @@ class Simulator:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of the arrays that a resumed run needs."""
-        return {"account": self.book.account.copy(), "positions": self.book.positions.copy()}
+        account, positions, _deals, returns = self.book
+        kept = {"account": account, "positions": positions, "returns": returns}
+        return {name: array.copy() for name, array in kept.items()}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> Observations:
         """Go on from :meth:`state`; returns the observations there."""
         self.book.account[:] = state["account"]
         self.book.positions[:] = state["positions"]
+        self.book.returns[:] = state["returns"]
         out = self._next_buffer()
         for lane in range(self.lanes):
             observe(self.book, self.tape, lane, out)

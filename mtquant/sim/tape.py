@@ -18,7 +18,7 @@ from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.rollover import swap_nights
 from mtquant.market.symbols import SymbolSpec
-from mtquant.sim.account import BAR, CONTRACT, RULES
+from mtquant.sim.account import BAR, CONTRACT, OPTIONAL_RULES, RULES
 from mtquant.sim.costs import SWAP_MODES
 
 
@@ -51,6 +51,15 @@ def average_true_range(bars: Bars, spec: SymbolSpec, length: int) -> Float:
         sums = total[length + 1 :] - total[1:-length]
         atr[length:] = sums * numerator / (denominator * length)
     return atr
+
+
+def average_volume(bars: Bars, length: int) -> Float:
+    """Mean volume of the last ``length`` bars, 0 before there are enough; summed afresh."""
+    total = np.zeros(len(bars))
+    if len(bars) >= length and bars.volume.any():
+        for lag in range(length):
+            total[length - 1 :] += bars.volume[length - 1 - lag : len(bars) - lag]
+    return total / length
 
 
 def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -> Float:
@@ -87,6 +96,7 @@ def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int) -> Structured:
         rows[name] = to_ticks(getattr(bars, name), spec)
     rows["spread"] = spread_ticks(bars, spec)
     rows["atr"] = average_true_range(bars, spec, atr_bars)
+    rows["volume"] = average_volume(bars, atr_bars)
     following = np.append(bars.time[1:], bars.time[-1:] + bars.timeframe.nanoseconds)
     rows["nights"] = swap_nights(bars.time, following, spec)
     rows["tradable"] = 1
@@ -146,18 +156,19 @@ def contract_rows(
             "percent": 1.0 / 100.0 / 360.0,
             "money": spec.lot_step,
         }[spec.swap_mode]
+        row["step_lots"] = spec.lot_step
         row["swap_long"], row["swap_short"] = spec.swap_long * unit, spec.swap_short * unit
     return rows
 
 
 def rules_row(numbers: Mapping[str, float]) -> Structured:
-    """``RULES[1]`` of a complete mapping.
+    """``RULES[1]`` of a mapping that leaves out optional rules at most.
 
     Raises:
         ConfigError: A rule is missing or is not one.
     """
     assert RULES.names is not None
-    wrong = set(RULES.names) ^ set(numbers)
+    wrong = (set(RULES.names) ^ set(numbers)) - (OPTIONAL_RULES - set(numbers))
     if wrong:
         raise ConfigError(f"rules must be exactly those of the kernel; check {sorted(wrong)}")
     row = np.zeros(1, RULES)

@@ -26,7 +26,7 @@ from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, DataError
 from mtquant.training.selection import Score, Selection
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,7 @@ class Snapshot:
         env = model.env
         assert isinstance(env, SB3VecEnv)
         model.set_parameters(self.parameters)
-        lanes = {key: self.arrays[key] for key in ("account", "positions")}
-        model._last_obs = env.simulator.restore(lanes)
+        model._last_obs = env.simulator.restore(self.arrays)
         model._last_episode_starts = self.arrays["episode_starts"]
         torch.set_rng_state(torch.from_numpy(self.arrays["torch_rng"]))
         position, has_gauss = (int(value) for value in self.arrays["numpy_rest"])

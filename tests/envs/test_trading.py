@@ -239,3 +239,30 @@ def test_make_env_merges_overrides_key_by_key(gold_bars):
         make_env("xauusd_h1", gold_bars[:900])
     needed = int(str(caught.value).split(" need ")[1].split(";")[0])
     make_env("xauusd_h1", gold_bars[:needed]).reset(seed=0)
+
+
+KINDS = ("sortino", "log_return", "sortino_ratio", "differential_sharpe", "differential_downside")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_reward_goes_through_the_env_and_through_a_saved_state(gold_bars, kind):
+    env = make_env("xauusd_h1", gold_bars, reward={"kind": kind}, features=["returns", "hour"])
+    simulator, actions = env._simulator, np.random.default_rng(0).uniform(-1, 1, (300, 1))
+    moments = env.observation_names[-2:] == ("return_ratio", "return_deviation")
+    assert moments == kind.startswith("differential")
+    env.reset(seed=1)
+    rewards, seen = [], []
+    for t, action in enumerate(actions.astype(np.float32)):
+        if t == 150:
+            state = simulator.state()
+        observation, reward, over, cut, _ = env.step(action)
+        assert env.observation_space.contains(observation) and np.isfinite(reward)
+        rewards.append(reward)
+        seen.append(observation)
+        assert not over and not cut
+    assert len(set(rewards)) > 100
+    if moments:
+        assert np.ptp(np.array(seen)[:, -2:], axis=0).min() > 0.0
+    simulator.restore(state)
+    again = [env.step(action)[1] for action in actions[150:].astype(np.float32)]
+    assert again == rewards[150:]

@@ -17,7 +17,15 @@ from mtquant.live.record import AccountRecord, HeldPosition
 
 NOON = 1_704_196_800_000_000_000
 RECORD = AccountRecord(
-    NOON, 0.1 + 0.2, 1e-300, 1e16 + 2, 10_000.07, 19_724, 2, (HeldPosition(-3, 1 / 3, -0.1, 4, 9),)
+    NOON,
+    0.1 + 0.2,
+    1e-300,
+    1e16 + 2,
+    10_000.07,
+    19_724,
+    2,
+    (HeldPosition(-3, 1 / 3, -0.1, 4, 9, -0.7 / 3),),
+    {"trades": 3, "gain_sum": 0.1 + 0.7, "week_start": 2 / 3},
 )
 DEAL = Deal(5, 4, 3, "XAUUSD", 2, NOON, -0.03, 2000.0, 1.5, -0.1, -0.2, True, False)
 
@@ -72,11 +80,14 @@ def test_deals_are_counted_once(journal):
     assert journal.unseen([DEAL]) == [] == journal.unseen([])
 
 
-def test_other_schemas_are_refused(journal):
+@pytest.mark.parametrize("version", [1, 99])
+def test_other_schemas_are_refused(journal, version):
     with sqlite3.connect(journal.path) as database:
-        database.execute("PRAGMA user_version = 99")
+        database.execute(f"PRAGMA user_version = {version}")
     database.close()
-    with pytest.raises(ConfigError, match="schema version 99"):
+    with pytest.raises(
+        ConfigError, match=f"schema version {version}, this mtquant reads 2; choose"
+    ):
         Journal(journal.path)
 
 

@@ -97,6 +97,38 @@ def test_a_deposit_is_neither_gain_nor_loss(running):
     assert runner.on_bar().outlook.record.peak < before.peak + 9000.0, "counted once"
 
 
+def test_a_position_that_a_person_closed_is_a_round_trip(running):
+    """The deal that closes carries no magic of ours; the position is still ours."""
+    _, terminal, runner, _ = running
+    before = runner.on_bar().outlook.record
+    (position,) = terminal.positions_get()
+    selling = {**REQUEST, "volume": position.volume, "type": mt5.ORDER_TYPE_SELL}
+    assert terminal.order_send(selling).retcode == mt5.TRADE_RETCODE_DONE
+    deals = [d for d in terminal.account.deals if d.position_id == position.identifier]
+    result = sum(d.profit + d.swap + d.commission for d in deals)
+    terminal.advance()
+    after = runner.on_bar().outlook.record.memory
+    assert after["trades"] == before.memory["trades"] + 1
+    changes = [after[name] - before.memory[name] for name in ("gain_sum", "loss_sum")]
+    assert changes == pytest.approx([max(result, 0.0), max(-result, 0.0)])
+    terminal.advance()
+    assert runner.on_bar().outlook.record.memory["trades"] == after["trades"], "counted once"
+
+
+def test_round_trips_of_somebody_else_do_not_count(make_world, tmp_path):
+    terminal = (world := make_world(300)).terminal()
+    journal = Journal(tmp_path / "journal.db", durable=False)
+    world.agent.amplitude = 0.0
+    runner = paper_runner(terminal, journal, world.strategy(), "test")
+    runner.on_bar()
+    for side in (mt5.ORDER_TYPE_BUY, mt5.ORDER_TYPE_SELL):
+        assert terminal.order_send({**REQUEST, "type": side}).retcode == mt5.TRADE_RETCODE_DONE
+    terminal.advance()
+    record = runner.on_bar().outlook.record
+    assert record.balance < world.env.account.capital
+    assert record.memory["trades"] == 0
+
+
 def test_another_account_stops_everything(running, monkeypatch):
     _, terminal, runner, _ = running
     monkeypatch.setattr(terminal, "_terms", terminal._terms.__class__(1.0, login=7))

@@ -1,0 +1,222 @@
+"""The parts of an env's configuration that become the kernel's rules.
+
+AccountConfig, LimitsConfig     money and how much of it may be at stake
+SizingConfig, KellyConfig       from an action to lots
+CostsConfig                     what a deal costs beside the spread
+BreakerConfig                   when to stop
+RewardConfig                    what training is told
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from mtquant.market.model import Finite, Fraction, Frozen, NotNegative, Positive
+from mtquant.risk.breaker import LEVEL_3
+from mtquant.risk.sizing import SIZING_METHODS
+from mtquant.sim.costs import SLIPPAGE_MODELS
+from mtquant.sim.reward import REWARDS
+
+Level = Annotated[int, Field(ge=1, le=3)]
+
+
+class AccountConfig(Frozen):
+    """The account: ``capital`` in ``currency``, ``leverage`` and the stop-out margin level."""
+
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
+    capital: Positive = 10_000.0
+    leverage: Annotated[float, Field(ge=1, le=5000)] = 100.0
+    stop_out_level: Fraction = 0.5
+    money_digits: Annotated[int, Field(ge=0, le=8)] = 2
+
+
+class KellyConfig(Frozen):
+    """Kelly's fraction and what is believed before the account has a record of its own."""
+
+    fraction: Fraction = 0.25
+    max_risk_fraction: Fraction = 0.02
+    prior_trades: Positive = 20.0
+    prior_win_rate: Annotated[float, Field(gt=0, lt=1)] = 0.55
+    prior_payoff: Positive = 1.0
+
+    @property
+    def prior_risk(self) -> float:
+        """Share of equity at risk before the first round trip."""
+        edge = self.prior_win_rate - (1.0 - self.prior_win_rate) / self.prior_payoff
+        return min(self.fraction * edge, self.max_risk_fraction)
+
+    @model_validator(mode="after")
+    def _would_begin(self) -> KellyConfig:
+        if self.prior_risk <= 0.0:
+            raise ValueError(
+                f"prior_win_rate {self.prior_win_rate} at prior_payoff {self.prior_payoff} is no "
+                "edge: nothing would ever be traded; raise either"
+            )
+        return self
+
+
+class SizingConfig(Frozen):
+    """How |action| = 1 becomes lots; see :mod:`mtquant.risk.sizing`.
+
+    ``target_volatility`` is of one bar, or of a year where ``bars_per_year`` is given.
+    ``max_volume_share`` caps a position in lots by the average bar volume, None by nothing.
+    """
+
+    method: Literal["volatility", "fixed_fractional", "kelly", "volatility_target"] = "volatility"
+    risk_fraction: Fraction = 0.02
+    atr_bars: Annotated[int, Field(ge=1, le=1000)] = 14
+    atr_multiple: Positive = 2.0
+    notional_fraction: Positive = 1.0
+    rebalance_band: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    min_change_steps: Annotated[int, Field(ge=0)] = 0
+    kelly: KellyConfig = KellyConfig()
+    target_volatility: Positive = 0.01
+    bars_per_year: Positive | None = None
+    max_volume_share: Positive | None = None
+
+    @property
+    def target_per_bar(self) -> float:
+        """Deviation of equity over one bar that ``volatility_target`` aims at."""
+        return self.target_volatility / sqrt(self.bars_per_year or 1.0)
+
+    def rules(self) -> dict[str, float]:
+        """The kernel's rules of sizing."""
+        kelly = self.kelly
+        return {
+            "sizing_method": SIZING_METHODS[self.method],
+            "risk_fraction": self.risk_fraction,
+            "atr_multiple": self.atr_multiple,
+            "notional_fraction": self.notional_fraction,
+            "rebalance_band": self.rebalance_band,
+            "min_change": self.min_change_steps,
+            "kelly_fraction": kelly.fraction,
+            "max_risk_fraction": kelly.max_risk_fraction,
+            "prior_trades": kelly.prior_trades,
+            "prior_win_rate": kelly.prior_win_rate,
+            "prior_payoff": kelly.prior_payoff,
+            "target_volatility": self.target_per_bar,
+            "max_volume_share": self.max_volume_share or 0.0,
+        }
+
+
+class CostsConfig(Frozen):
+    """Costs beside the bars' own spread; see :mod:`mtquant.sim.costs`.
+
+    Commission is the sum of its three parts, by lot and side (None takes the symbol's own), by
+    deal and as a fraction of the notional. ``randomise`` bounds the factor on spread and slippage
+    that each training episode draws.
+    """
+
+    slippage: Literal["none", "points", "range", "volume", "sqrt"] = "points"
+    slippage_points: NotNegative = 1.0
+    slippage_coefficient: NotNegative = 0.1
+    commission_per_lot: NotNegative | None = None
+    commission_per_fill: NotNegative = 0.0
+    commission_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    randomise: tuple[Positive, Positive] = (1.0, 1.0)
+
+    @field_validator("randomise")
+    @classmethod
+    def _range(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if bounds[0] > bounds[1]:
+            raise ValueError(f"randomise must be [least, most], got {list(bounds)}")
+        return bounds
+
+    def rules(self, training: bool) -> dict[str, float]:
+        """The kernel's rules of costs; those of the contracts are ``contracts_of``'s."""
+        drawn = training and self.randomise != (1.0, 1.0)
+        return {
+            "slippage_model": SLIPPAGE_MODELS[self.slippage],
+            "slippage_coefficient": self.slippage_coefficient,
+            "commission_per_fill": self.commission_per_fill,
+            "commission_fraction": self.commission_fraction,
+            "cheapest": self.randomise[0] if drawn else 0.0,
+            "dearest": self.randomise[1] if drawn else 0.0,
+        }
+
+
+class LimitsConfig(Frozen):
+    """Pre-trade limits; ``max_exposure`` is gross notional over equity."""
+
+    max_exposure: Positive = 5.0
+
+
+class BreakerConfig(Frozen):
+    """Daily losses, as fractions of the day's starting equity, that trip the three levels.
+
+    Four brakes may be added, each with the level that it trips: ``weekly_loss`` of the week's
+    starting equity, ``drawdown`` from the peak, ``start_loss`` of the equity at the beginning (1
+    is off), and ``losing_run`` round trips lost one after the other (0 is off).
+    """
+
+    daily_loss: tuple[Fraction, Fraction, Fraction] = (0.05, 0.10, 0.15)
+    shrink: Fraction = 0.75
+    weekly_loss: Fraction = 1.0
+    weekly_loss_level: Level = LEVEL_3
+    drawdown: Fraction = 1.0
+    drawdown_level: Level = LEVEL_3
+    start_loss: Fraction = 1.0
+    start_loss_level: Level = LEVEL_3
+    losing_run: Annotated[int, Field(ge=0)] = 0
+    losing_run_level: Level = LEVEL_3
+
+    @field_validator("daily_loss")
+    @classmethod
+    def _rising(cls, levels: tuple[float, float, float]) -> tuple[float, float, float]:
+        if not levels[0] < levels[1] < levels[2]:
+            raise ValueError(f"daily_loss must rise from level to level, got {list(levels)}")
+        return levels
+
+    def rules(self) -> dict[str, float]:
+        """The kernel's rules of the breaker."""
+        daily = {f"daily_loss_level_{k}": loss for k, loss in enumerate(self.daily_loss, start=1)}
+        others = self.model_dump(exclude={"daily_loss"})
+        losses = (self.weekly_loss, self.drawdown, self.start_loss)
+        return {**daily, **others, "brakes": min(losses) < 1.0 or self.losing_run > 0}
+
+
+class RewardConfig(Frozen):
+    """The reward; see :mod:`mtquant.sim.reward`.
+
+    Attributes:
+        kind: Which.
+        downside_penalty: Lambda of ``sortino``.
+        window: Bars that ``sortino_ratio`` looks back on.
+        risk_free: Return of one bar that ``sortino_ratio`` counts from.
+        trade_penalty: What ``sortino_ratio`` charges for a deal.
+        adaptation: How much one bar counts in the moments of the differential rewards.
+        deviation_floor: Least deviation that a ratio divides by, in units of the reference bar.
+        clip: Largest absolute value of a differential reward.
+    """
+
+    kind: Literal[
+        "sortino", "log_return", "sortino_ratio", "differential_sharpe", "differential_downside"
+    ] = "sortino"
+    downside_penalty: NotNegative = 0.05
+    window: Annotated[int, Field(ge=2, le=10_000)] = 30
+    risk_free: Finite = 0.0
+    trade_penalty: NotNegative = 0.003
+    adaptation: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    deviation_floor: Positive = 0.1
+    clip: Positive = 10.0
+
+    @property
+    def differential(self) -> bool:
+        """Whether the reward keeps fading moments, which the agent then observes."""
+        return self.kind.startswith("differential")
+
+    def rules(self) -> dict[str, float]:
+        """The kernel's rules of the reward."""
+        return {
+            "downside_penalty": self.downside_penalty,
+            "reward_kind": REWARDS[self.kind],
+            "reward_window": self.window if self.kind == "sortino_ratio" else 0,
+            "risk_free": self.risk_free,
+            "trade_penalty": self.trade_penalty,
+            "adaptation": self.adaptation if self.differential else 0.0,
+            "deviation_floor": self.deviation_floor,
+            "reward_clip": self.clip,
+        }
