@@ -155,6 +155,8 @@ class Strategy:
             self._decide_symbol(book, tape, rows[-1], s, actions, guards[s], bar_time_ns)
             for s in range(len(self.specs))
         )
+        # Only now: what a guard holds back leaves no more room to the symbols decided after it.
+        book.positions["target"][0] = [decision.target for decision in decisions]
         return Outlook(
             record=record_of(book, bar_time_ns, found),
             decisions=decisions,
@@ -210,7 +212,6 @@ class Strategy:
             guarded = held if guard.frozen else int(limit(LEVEL_2, held, target))
             if guarded != target:
                 target, reason = guarded, guard.reason
-                book.positions["target"][0, s] = target
         return Decision(
             self.specs[s].name, bar_time_ns, float(actions[s]), held, target, reason, code
         )

@@ -132,7 +132,8 @@ class Runner:
         """
         record = self._record
         findings = self._reconciler.run(record, self._clock())
-        bars = [window.update(self._broker) for window in self._windows]
+        known = self._known_ns()
+        bars = [window.update(self._broker, known) for window in self._windows]
         if min(len(one) for one in bars) < self._strategy.bars_needed:
             return None
         newest = max(int(one.time[-1]) for one in bars)
@@ -140,7 +141,7 @@ class Runner:
             return None
         oldest = min(int(one.time[-self._strategy.bars_needed]) for one in bars)
         bars = [
-            window.reaching(self._broker, oldest) if one.symbol in self._related else one
+            window.reaching(self._broker, oldest, known) if one.symbol in self._related else one
             for window, one in zip(self._windows, bars, strict=True)
         ]
         context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
@@ -160,6 +161,12 @@ class Runner:
         self._record = outlook.record
         results = self._send_all(intents, outlook.record.bar_time_ns)
         return self._report(outlook, results, findings)
+
+    def _known_ns(self) -> int | None:
+        """With several symbols the newest quote of any: it closes the bars of those that rest."""
+        if len(self._instruments) == 1:
+            return None
+        return max(self._broker.tick_time_ns(instrument) for instrument in self._instruments)
 
     def _guards(self, findings: Findings) -> list[Guard | None]:
         """Reconciliation's doubts, and silence of the feed where there are none."""

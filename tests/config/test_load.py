@@ -73,7 +73,7 @@ def test_the_eight_symbols_are_shipped():
     [
         (load_env, "xausd_h1", "unknown env 'xausd_h1'; did you mean 'xauusd_h1'?"),
         (load_env, "XAUUSD-H1", "did you mean 'xauusd_h1'?"),
-        (load_env, "qqqqqqqqqqq", "known: btcusd_m5"),
+        (load_env, "qqqqqqqqqqq", "known: btc_eth_m5, btcusd_m5"),
         (load_agent, "ema_cros", "unknown agent 'ema_cros'; did you mean 'ema_cross'?"),
         (load_env, "../secrets", "neither the name"),
         (load_env, "envs\\x", "neither the name"),
@@ -336,7 +336,7 @@ def test_a_symbol_without_a_file_trades_by_the_defaults():
     assert env == EnvConfig(name="gbpusd_h1", symbols=("GBPUSD",))
 
 
-@pytest.mark.parametrize("name", ["xauusd_h1", "eurusd_h1", "btcusd_m5"])
+@pytest.mark.parametrize("name", ["xauusd_h1", "eurusd_h1", "btcusd_m5", "btc_eth_m5"])
 def test_every_shipped_env_observes_regime_quantum_and_technical_features(name):
     env = load_env(name)[0]
     seen = {feature.group for feature in FeaturePipeline(env.features, env.symbols).features}

@@ -97,7 +97,8 @@ class Run:
 
     def take(self, book: Any) -> None:
         self.equity.append(float(book.account["equity"][0]))
-        self.steps.append(int(book.positions["steps"][0, 0]))
+        held = book.positions["steps"][0].tolist()
+        self.steps.append(held[0] if len(held) == 1 else held)
         self.levels.append(int(book.account["level"][0]))
         assert DEAL.names is not None
         for deal in book.deals[0, : int(book.account["n_deals"][0])]:
@@ -108,14 +109,15 @@ class World:
     """Bars, features and a tape; runs an agent over them either way."""
 
     def __init__(
-        self, env: EnvConfig, bars: Bars, agent: Any, context: Sequence[Bars] = ()
+        self, env: EnvConfig, bars: Bars | list[Bars], agent: Any, context: Sequence[Bars] = ()
     ) -> None:
         self.env, self.agent = env, agent
-        self.panel = Panel([bars], context)
-        self.specs = (SPEC,)
+        self.panel = Panel(bars if isinstance(bars, list) else [bars], context)
+        self.specs = tuple(SPEC.model_copy(update={"name": n}) for n in self.panel.symbols)
         self.context_specs = tuple(SPEC.model_copy(update={"name": b.symbol}) for b in context)
         self.pipeline: FittedPipeline = FeaturePipeline(env.features, env.symbols).fit(self.panel)
-        self.rows = (warm_up(self.pipeline, env) - 1, len(bars) - 1)
+        first = max(warm_up(self.pipeline, env) - 1, self.pipeline.first_valid(self.panel))
+        self.rows = (first, len(self.panel) - 1)
 
     def tape(self) -> Tape:
         features = observed_features(self.agent, self.pipeline, self.panel)
