@@ -117,13 +117,18 @@ def reset_lane(book: Book, tape: Tape, i: int, stagger: bool) -> None:
 
 
 @kernel
+def see_market(tape: Tape, t: int, i: int, out: Float32) -> None:
+    """Write the market features of bar ``t`` to lane ``i``'s observation."""
+    for k in range(tape.features.shape[1]):
+        out[i, k] = tape.features[t, k]
+
+
+@kernel
 def observe(book: Book, tape: Tape, i: int, out: Float32) -> None:
     """Write lane ``i``'s observation: market features of its last closed bar, then the account."""
     t = book.account[i]["cursor"]
-    width = tape.features.shape[1]
-    for k in range(width):
-        out[i, k] = tape.features[t, k]
-    account_features(book, tape, i, t, out, width)
+    see_market(tape, t, i, out)
+    account_features(book, tape, i, t, out, tape.features.shape[1])
 
 
 @kernel
@@ -150,8 +155,8 @@ def step_batch(
         book: State of ``N`` lanes.
         tape: Market and rules.
         actions: float32 ``[N, S]``.
-        out: float32 ``[N, F + A]``, observations of lanes that go on.
-        final: float32 ``[N, F + A]``, last observations of lanes that finished.
+        out: float32 ``[N, F + A]``, observations.
+        final: float32 ``[N, F + A]``, those of lanes that finished, for they will start anew.
         rewards: float32 ``[N]``.
         statuses: int64 ``[N]``.
 
@@ -159,14 +164,19 @@ def step_batch(
         How many lanes finished; their sums stand in ``book.account`` until
         :func:`restart_finished`.
     """
-    finished = 0
-    for i in range(actions.shape[0]):
+    lanes, width = actions.shape[0], tape.features.shape[1]
+    # Loops of their own: many lanes' rows are then on their way from memory at once.
+    for i in range(lanes):
+        see_market(tape, book.account[i]["cursor"] + 1, i, out)
+    for i in range(lanes):
         rewards[i], statuses[i] = step(book, tape, i, actions)
-        if statuses[i] == RUNNING:
-            observe(book, tape, i, out)
-        else:
+    finished = 0
+    for i in range(lanes):
+        account_features(book, tape, i, book.account[i]["cursor"], out, width)
+        if statuses[i] != RUNNING:
             finished += 1
-            observe(book, tape, i, final)
+            for k in range(out.shape[1]):
+                final[i, k] = out[i, k]
     return finished
 
 
