@@ -6,7 +6,8 @@ Wiring only: what a feature is, what it leaks and how it looks on data is found 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -24,9 +25,15 @@ from mtquant.config.data import (
 )
 from mtquant.config.load import env_of_symbol, load_env, load_symbols
 from mtquant.config.schema import EnvConfig
-from mtquant.errors import ConfigError, unknown
+from mtquant.errors import ConfigError, DataError, unknown
 from mtquant.features.audit import Finding, audit
-from mtquant.features.base import Feature
+from mtquant.features.base import Feature, Picked
+from mtquant.features.compression import (
+    CompressionRegime,
+    ZlibRatio,
+    gate_finding,
+    label_shares,
+)
 from mtquant.features.describe import microseconds_per_bar, range_text
 from mtquant.features.leaks import find_leaks
 from mtquant.features.pipeline import FeaturePipeline
@@ -105,22 +112,30 @@ def check_command(
 ) -> None:
     """Look for leaks in features, and at what they are on bars.
 
-    Leaks are looked for on a hostile made-up market. Exit code 1 says that a feature is unusable.
+    Leaks are looked for on a hostile made-up hourly market, and on the bars where they are given or
+    of another timeframe. Exit code 1 says that a feature is unusable.
     """
     console, features = Console(), _features(env, names or ())
-    if env is None and not names:
-        for feature in features:
-            if reason := refusal(feature):
-                console.print(f"left out, {feature.key}: {reason}", markup=False, soft_wrap=True)
-        features = [feature for feature in features if not refusal(feature)]
     asked = _asked_env(env, symbol, timeframe, data)
+    everything = env is None and not names
+    if everything:
+        features = _without(console, features, refusal)
     panel, origin = _bars_for(asked, features, data, timeframe, clock, data_dir)
+    if everything:
+        features = _without(console, features, partial(_misfit, panel))
     pipeline = FeaturePipeline(features, panel.symbols)
     train_rows = int(len(panel) * (1 - asked.split.validation - asked.split.test))
     pipeline.first_valid(panel[:train_rows])  # too few bars are refused before the long search
-    leaking = _show_leaks(console, features)
-    unusable = _show_audit(console, audit(pipeline, panel, train_rows), panel, origin)
-    raise typer.Exit(UNUSABLE if leaking or unusable else 0)
+    given = None if data is None and panel.timeframe is Timeframe.H1 else panel
+    broken = _show_leaks(console, features, given)
+    sound = [feature for feature in features if feature.key not in broken]
+    unusable = bool(broken)
+    if sound:
+        pipeline = FeaturePipeline(sound, panel.symbols)
+        _show_gates(console, sound, panel, train_rows)
+        found = audit(pipeline, panel, train_rows)
+        unusable |= _show_audit(console, found, panel, origin)
+    raise typer.Exit(UNUSABLE if unusable else 0)
 
 
 @app.command("rank")
@@ -139,7 +154,7 @@ def rank_command(
     """Measure what the columns foretell of the moves after the next open, costs not counted."""
     console = Console()
     asked = _asked_env(env, symbol, timeframe, data)
-    features = _features(env or DEFAULT_ENV, names or ())
+    features = build_features(names or asked.features)
     panel, origin = _bars_for(asked, features, data, timeframe, clock, data_dir)
     whose = None if symbol is None else load_symbols()[symbol].name
     ranking = rank(features, panel, horizon or HORIZONS, symbol=whose)
@@ -170,17 +185,63 @@ def _show_ranking(console: Console, rows: Sequence[Row], title: str) -> None:
     console.print(table)
 
 
-def _show_leaks(console: Console, features: Sequence[Feature]) -> bool:
-    """Try every feature and show what leaks; whether any does."""
+def _without(
+    console: Console, features: Sequence[Feature], reason_of: Callable[[Feature], str]
+) -> list[Feature]:
+    """Those that nothing stands against; the others are named with their reason."""
+    kept = []
+    for feature in features:
+        if reason := reason_of(feature):
+            console.print(f"left out, {feature.key}: {reason}", markup=False, soft_wrap=True)
+        else:
+            kept.append(feature)
+    return kept
+
+
+def _misfit(panel: Panel, feature: Feature) -> str:
+    """Why a feature cannot read these bars; empty where it can."""
+    try:
+        feature.compute(panel, feature.fit(panel), last=1)
+    except (ConfigError, DataError) as reason:
+        return str(reason)
+    return ""
+
+
+def _show_leaks(console: Console, features: Sequence[Feature], given: Panel | None) -> set[str]:
+    """Try every feature and show what leaks; names of those that do."""
     table = _table("what", "column", "when", "finding", title="leaks")
+    broken = set()
     with console.status("looking for leaks") as status:
         for feature in features:
             status.update(f"looking for leaks in {feature.key}")
-            for leak in find_leaks(feature):
+            leaks = [] if given is None else find_leaks(feature, given)
+            if given is None or given.timeframe is Timeframe.H1:
+                leaks += find_leaks(feature)
+            for leak in leaks:
                 table.add_row(leak.kind, leak.column, leak.time, escape(leak.sentence))
+                broken.add(feature.key)
     clean = f"no leaks in {', '.join(dict.fromkeys(feature.key for feature in features))}"
     console.print(table if table.row_count else clean)
-    return table.row_count > 0
+    return broken
+
+
+def _show_gates(
+    console: Console, features: Sequence[Feature], panel: Panel, train_rows: int
+) -> None:
+    """How often each label of a regime holds, and a gate that stands still."""
+    for feature in features:
+        whole = feature.feature if isinstance(feature, Picked) else feature
+        if not isinstance(whole, CompressionRegime | ZlibRatio):
+            continue
+        learned = whole.fit(panel[:train_rows])
+        for bars in panel.bars:
+            params = learned.get(bars.symbol, {})
+            shares = label_shares(whole, bars, params)
+            if shares:
+                told = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
+                console.print(f"{whole.key}, {bars.symbol}: {told} of the bars", soft_wrap=True)
+            if finding := gate_finding(whole, bars, params):
+                console.print(f"[yellow]{escape(finding)}[/]", soft_wrap=True)
 
 
 def _show_audit(console: Console, findings: Sequence[Finding], panel: Panel, origin: str) -> bool:

@@ -212,8 +212,12 @@ class Broker(Protocol):
         ``known_ns``, an instant that the server's clock is known to have passed.
         """
 
-    def tick_time_ns(self, instrument: Instrument) -> int:
-        """When the symbol was quoted last."""
+    def tick_time_ns(self, instrument: Instrument, now_ns: int) -> int:
+        """When the symbol was quoted last.
+
+        A server's clock shows one hour twice in autumn: of the two instants that a quote may then
+        have, the later one that is not after ``now_ns``.
+        """
 
     def send(self, order: MarketOrder) -> OrderResult:
         """Send one order, once; never raises for what the broker answers."""

@@ -29,7 +29,7 @@ from mtquant.brokers.base import (
 from mtquant.brokers.retcodes import outcome_of
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.bars import Bars
-from mtquant.market.clock import DAY_NS, SECOND_NS, Clock
+from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
 
 # The end of every history request: server time runs ahead of UTC, and "now" misses the newest.
@@ -230,9 +230,13 @@ class MT5Adapter:
             return bars
         return bars.between(None, known_ns - timeframe.nanoseconds + 1)[-count:]
 
-    def tick_time_ns(self, instrument: Instrument) -> int:
-        """When the symbol was quoted last."""
-        return self._utc(self._read("symbol_info_tick", instrument.broker_name).time)
+    def tick_time_ns(self, instrument: Instrument, now_ns: int) -> int:
+        """When the symbol was quoted last, see :meth:`mtquant.brokers.base.Broker.tick_time_ns`."""
+        seconds = self._read("symbol_info_tick", instrument.broker_name).time
+        earlier = self._utc(seconds)
+        later = earlier + HOUR_NS
+        shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
+        return later if shown == seconds * SECOND_NS and later <= now_ns else earlier
 
     def send(self, order: MarketOrder) -> OrderResult:
         """Send one market order, once; whatever goes wrong from then on is ambiguous."""

@@ -76,7 +76,9 @@ class Bars3D(SymbolFeature):
 
     key: ClassVar[str] = "bars3d"
     group: ClassVar[str] = "bars3d"
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"seed": {"calibrated": False}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "seed": {"yellow_body": 0.3, "window": 50, "least": 3, "calibrated": False}
+    }
 
     yellow_body: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.3
     window: Annotated[int, Field(ge=5, le=500)] = 50

@@ -125,7 +125,10 @@ class _Kept:
         if code is None:
             return feature.compute(self.panel, params)
         asked = [self.bars_digest, code, feature.key, feature.parameters(), dict(params)]
-        name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        try:
+            name = hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+        except (TypeError, ValueError):  # no JSON values: nothing to know them again by
+            return feature.compute(self.panel, params)
         shape = (len(self.panel), len(self.panel.symbols), len(feature.columns))
         found = _read(self.folder / f"{name}.npy", shape)
         if found is not None:

@@ -234,6 +234,7 @@ class Fusion(BaseFeature):
 
     def __post_init__(self) -> None:
         check_weights(self.weights)
+        _ = self.parts  # their parameters are checked here too
 
     @cached_property
     def parts(self) -> dict[str, BaseFeature]:

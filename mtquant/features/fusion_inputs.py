@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from mtquant.errors import ConfigError, unknown
 from mtquant.features.base import PARAMETERS, BaseFeature, Column, Params, in_stretches
 from mtquant.features.fusion import (
     WEIGHTS,
@@ -81,6 +82,7 @@ class FusionInputs(BaseFeature):
 
     def __post_init__(self) -> None:
         check_weights(self.weights)
+        _ = self.parts  # their parameters are checked here too
 
     @cached_property
     def copied(self) -> tuple[BaseFeature, ...]:
@@ -139,3 +141,33 @@ class FusionInputs(BaseFeature):
                 result[:, s] += columns[f"corr_{name}"][:, s]
             result[:, s] /= max(len(others), 1)
         return result
+
+
+def fusion_inputs(
+    panel: Panel,
+    feature: FusionInputs | None = None,
+    params: Params | None = None,
+    learned: Mapping[str, Float] | None = None,
+) -> dict[str, Float]:
+    """The 23 inputs of a learned fusion, by name.
+
+    Args:
+        panel: Closed bars.
+        feature: Which variant; the default one if none.
+        params: What its ``fit`` returned; fitted on the panel if none.
+        learned: Signals of learned layers, such as ``{"lstm": signal}``, ``[T, S]`` in [-1, 1].
+
+    Returns:
+        ``[T, S]`` by name, in the documents' order; NaN in the warm-up.
+
+    Raises:
+        ConfigError: A learned layer is none of the inputs.
+    """
+    chosen = feature or FusionInputs()
+    values = chosen.compute(panel, chosen.fit(panel) if params is None else params)
+    inputs = {name: values[:, :, k] for k, name in enumerate(chosen.names)}
+    for layer, signal in (learned or {}).items():
+        if layer not in LAYERS:
+            raise ConfigError(unknown("layer of the fusion", layer, LAYERS))
+        inputs[f"input_{layer}"] = np.clip(signal, -1.0, 1.0) * chosen.weights.get(layer, 0.0)
+    return inputs

@@ -45,6 +45,14 @@ class FeaturePipeline:
             raise ConfigError("a feature pipeline needs at least one symbol")
         self.features: tuple[Feature, ...] = tuple(build_features(selection))
         self.symbols = tuple(symbols)
+        for feature in self.features:
+            if len(self.symbols) == 1 and set(feature.parameters().get("against", ())) == {
+                *symbols
+            }:
+                raise ConfigError(
+                    f"feature '{feature.key}' holds {self.symbols[0]} against itself; name another "
+                    "symbol in 'against'"
+                )
         read = dict.fromkeys(name for feature in self.features for name in feature.context)
         #: Symbols that some feature reads beside the one it describes, traded or not.
         self.related = tuple(read)

@@ -119,7 +119,7 @@ def default_feature(kind: type[BaseFeature]) -> Feature | None:
     """A feature without parameters; None where it cannot do without them."""
     try:
         return kind()
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, ConfigError):
         return None
 
 
@@ -133,7 +133,7 @@ def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
     given = dict(params or {})
     preset = given.pop("preset", None)
     if preset is not None:
-        if preset not in kind.presets:
+        if not isinstance(preset, str) or preset not in kind.presets:
             raise ConfigError(
                 unknown(f"preset of '{key}'", str(preset), kind.presets)
                 if kind.presets
@@ -235,9 +235,11 @@ def _wish_by_name(wishes: list[_Wish], name: str) -> None:
         known = {*columns, *kinds, *groups(kinds), *SELECTIONS}
         raise ConfigError(unknown("feature", name, known, cure=_LIST))
     for i, wish in enumerate(wishes):
-        if wish.key == owner:
-            if wish.columns and name not in wish.columns:
+        if wish.key == owner and wish.columns:
+            if name not in wish.columns:
                 wishes[i] = _Wish(owner, (*wish.columns, name))
+            return
+        if wish.key == owner and name in _grant(wish).names:
             return
     wishes.append(_Wish(owner, (name,)))
 
@@ -273,7 +275,8 @@ def _wish_with_params(wishes: list[_Wish], key: str, params: Mapping[str, Any] |
         )
     full = _Wish(key, params=params or {})
     for i, wish in enumerate(wishes):
-        if wish.key == key and wish.params is None and wish.built is None:
+        plain = wish.params is None and wish.built is None and not wish.columns
+        if wish.key == key and plain:
             wishes[i] = full
             return
     wishes.append(full)

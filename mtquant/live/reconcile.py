@@ -26,6 +26,10 @@ from mtquant.live.decide import Guard
 from mtquant.live.intents import Intent, IntentState, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.record import AccountRecord, BrokerBalance, HeldPosition
+from mtquant.market.clock import DAY_NS
+
+#: How far back the first look at an account goes.
+FIRST_LOOK_DAYS = 100
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,9 @@ class Reconciler:
             ConfigError: The account is a hedging one.
         """
         unfinished = self.journal.unfinished()
-        since = now_ns if record is None else record.bar_time_ns
+        bar = now_ns if record is None else record.bar_time_ns
+        # Before the first record everything of late is old; a deposit must not look new afterwards.
+        since = now_ns - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
         since = min([since, *(intent.bar_time_ns for intent in unfinished)])
         deals = self.broker.deals(since)
         past = self.broker.past_orders(since) if unfinished else ()
@@ -89,7 +95,6 @@ class Reconciler:
                 f"account {account.login} is a hedging account; use a netting account"
             )
         events: list[str] = []
-        bar = since if record is None else record.bar_time_ns
         waiting = {
             intent.symbol
             for intent in unfinished

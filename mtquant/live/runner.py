@@ -166,14 +166,16 @@ class Runner:
         """With several symbols the newest quote of any: it closes the bars of those that rest."""
         if len(self._instruments) == 1:
             return None
-        return max(self._broker.tick_time_ns(instrument) for instrument in self._instruments)
+        now = self._clock()
+        return max(self._broker.tick_time_ns(one, now) for one in self._instruments)
 
     def _guards(self, findings: Findings) -> list[Guard | None]:
         """Reconciliation's doubts, and silence of the feed where there are none."""
-        oldest = self._clock() - int(self._settings.oldest_tick_minutes * MINUTE_NS)
+        now = self._clock()
+        oldest = now - int(self._settings.oldest_tick_minutes * MINUTE_NS)
         return [
             Guard("no fresh quote", frozen=True)
-            if guard is None and self._broker.tick_time_ns(instrument) < oldest
+            if guard is None and self._broker.tick_time_ns(instrument, now) < oldest
             else guard
             for guard, instrument in zip(findings.guards, self._instruments, strict=True)
         ]

@@ -127,6 +127,9 @@ class Panel:
                 )
             if len(own) == 1:
                 return values[-len(rows) :, None]
+            if not len(bars):
+                placed.append(np.full((len(rows), values.shape[1]), np.nan))
+                continue
             at = rows[:, s] - (len(bars) - len(values))
             at[rows[:, s] < 0] = -1
             placed.append(np.where(at[:, None] >= 0, values[np.maximum(at, 0)], np.nan))

@@ -73,7 +73,9 @@ class Ranking:
     def survives(self) -> Mask:
         """Findings left when at most a tenth of them may be false, by kind, ``[k, 2, H]``."""
         by_kind = [benjamini_hochberg(self.ic.p[:, kind]) for kind in range(len(KINDS))]
-        return np.stack(by_kind, axis=1)
+        # With few columns the correction is laxer than a single interval: both have to hold.
+        survivors: Mask = np.stack(by_kind, axis=1) & self.ic.beyond
+        return survivors
 
     @cached_property
     def stability(self) -> Float:

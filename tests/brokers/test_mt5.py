@@ -28,7 +28,7 @@ def test_bars_come_back_in_utc_over_every_change_of_the_servers_clock(make, adap
     assert np.array_equal(bars.time, expected.time[:-1])
     assert np.array_equal(bars.close, expected.close[:-1])
     assert np.array_equal(bars.spread, expected.spread[:-1])
-    assert adapter.tick_time_ns(instrument) == expected.time[-1]
+    assert adapter.tick_time_ns(instrument, terminal.now_ns()) == expected.time[-1]
 
 
 def test_the_forming_bar_is_never_among_the_closed(make, adapter_for):

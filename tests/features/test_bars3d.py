@@ -38,7 +38,7 @@ def compute(bars, params=None, **given):
 
 @pytest.mark.nojit
 def test_seed_by_hand():
-    found = compute(bars_from(TABLE), window=5, **Bars3D.presets["seed"])
+    found = compute(bars_from(TABLE), **{**Bars3D.presets["seed"], "window": 5})
     # Ranges 3, 2, 2: mean 7/3, variance 2/9. Ranges 2, 2, 0: mean 4/3, variance 8/9.
     green = 1.0 / (1.0 + np.sqrt(2.0) / 7.0)
     yellow = 1.0 / (1.0 + np.sqrt(0.5))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mtquant.errors import ConfigError
 from mtquant.features.fusion import COMPRESSION, DIRECTIONAL, WEIGHTS, Fusion, fuse
-from mtquant.features.fusion_inputs import FusionInputs
+from mtquant.features.fusion_inputs import FusionInputs, fusion_inputs
 from mtquant.features.strength import CurrencyStrength
 from mtquant.market.panel import Panel
 
@@ -235,3 +235,15 @@ def test_seed_takes_the_seed_of_every_part():
         if isinstance(part, CurrencyStrength):
             expected["against"] = ["EURUSD"]
         assert part == type(part)(**expected)
+
+
+def test_the_inputs_by_name_take_what_a_learned_layer_says(walk):
+    panel = Panel([walk(900)])
+    plain = fusion_inputs(panel)
+    assert len(plain) == 23 and not np.nan_to_num(plain["input_lstm"]).any()
+    signal = np.full((len(panel), 1), 2.0)
+    filled = fusion_inputs(panel, learned={"lstm": signal})
+    assert (filled["input_lstm"] == 0.20).all()
+    np.testing.assert_array_equal(filled["input_qpe"], plain["input_qpe"])
+    with pytest.raises(ConfigError, match="unknown layer of the fusion 'lstn'; did you mean"):
+        fusion_inputs(panel, learned={"lstn": signal})

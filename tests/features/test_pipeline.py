@@ -124,3 +124,8 @@ def test_a_damaged_manifest_is_refused(fitted):
 def test_the_code_digest_is_a_stable_hash():
     assert len(code_digest()) == 64
     assert code_digest() == code_digest()
+
+
+def test_a_symbol_is_not_held_against_itself():
+    with pytest.raises(ConfigError, match="XAUUSD against itself"):
+        FeaturePipeline([{"strength": {"against": ["XAUUSD"]}}], ["XAUUSD"])

@@ -168,3 +168,21 @@ def test_a_parameter_without_a_default_has_to_be_given(monkeypatch):
             build_features(selection)
     with pytest.raises(ConfigError, match="unknown feature 'above_2'; did you mean 'above'"):
         build_features(["above_2"])
+
+
+def test_a_column_asked_for_stays_beside_the_feature_with_other_parameters():
+    for selection in (["rsi_14", {"rsi": {"period": 7}}], [{"rsi": {"period": 7}}, "rsi_14"]):
+        names = {name for feature in build_features(selection) for name in feature.names}
+        assert names == {"rsi_14", "rsi_7"}
+
+
+@pytest.mark.parametrize("preset", [["seed"], {"a": 1}, 3])
+def test_a_preset_is_a_name(preset):
+    with pytest.raises(ConfigError, match="preset"):
+        build_features([{"quantum_state": {"preset": preset}}])
+
+
+@pytest.mark.parametrize("key", ["fusion", "fusion_inputs"])
+def test_what_a_part_refuses_the_whole_refuses_at_once(key):
+    with pytest.raises(ConfigError, match="twice"):
+        build_features([{key: {"against": ["EURUSD", "EURUSD"]}}])

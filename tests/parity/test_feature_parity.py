@@ -89,6 +89,16 @@ def test_stretches_give_the_bits_of_one_pass(key, monkeypatch):
     np.testing.assert_array_equal(feature.compute(panel, params), whole)
 
 
+def test_a_symbol_may_begin_after_the_first_stretch(monkeypatch):
+    gold = random_walk(900)
+    late = replace(gold, symbol="XAUUSD", time=gold.time + 600 * Timeframe.H1.nanoseconds)
+    panel, feature = Panel([gold, late]), make_feature("rsi")
+    whole = feature.compute(panel, {})
+    monkeypatch.setattr(base, "STRETCH", 350)
+    np.testing.assert_array_equal(feature.compute(panel, {}), whole)
+    assert np.isnan(whole[:600, 1]).all() and np.isfinite(whole[-1, 1])
+
+
 def test_rows_that_do_not_fit_the_bars_are_refused():
     panel = Panel([random_walk(50)])
     with pytest.raises(DataError, match="EURUSD: 25 rows for 50 bars"):

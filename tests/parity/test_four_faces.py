@@ -1,0 +1,70 @@
+"""Four faces, one ledger: env, batch, backtest and paper agree to the last bit on random markets.
+
+Twenty instruments over 500 bars here; the slow marker brings a hundred over 5,000, and
+``benchmarks/four_faces.py`` a hundred over 100,000.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+LEAST = {
+    "deals": 500,
+    "limited": 50,
+    "flips": 100,
+    "partial closes": 50,
+    "triple swaps": 20,
+    "stop-outs": 5,
+    "refused": 5,
+    "brakes": 10,
+    "releases": 5,
+    "restarted": 20,
+}
+KINDS = "forex metal crypto index energy stock cfd cfd_leverage none points range volume sqrt"
+LEAST |= dict.fromkeys(KINDS.split(), 1)
+LEAST |= {f"swap {mode}": 1 for mode in ("none", "points", "percent", "money")}
+
+
+def play(
+    faces: ModuleType, instruments: ModuleType, seeds: range, n_bars: int, folder: Path
+) -> Counter[str]:
+    count: Counter[str] = Counter()
+    for seed in seeds:
+        case = instruments.random_case(seed, n_bars)
+        spec, costs = case.scenario.market.specs[0], case.scenario.env.costs
+        kinds = (spec.asset_class, spec.margin_mode, f"swap {spec.swap_mode}", costs.slippage)
+        count.update(kinds)
+        try:
+            count += faces.compare_lives(*case, folder)
+        except AssertionError as error:
+            error.add_note(f"random_case({seed}, {n_bars}): {spec}")
+            raise
+    return count
+
+
+def assert_not_empty(count: Counter[str]) -> None:
+    missing = {name: count[name] for name, least in LEAST.items() if count[name] < least}
+    assert not missing, f"too rare to prove anything: {missing}"
+
+
+def test_twenty_instruments(faces, instruments, tmp_path):
+    assert_not_empty(play(faces, instruments, range(20), 500, tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("first", range(100, 200, 20))
+def test_a_hundred_instruments(faces, instruments, tmp_path, first):
+    assert_not_empty(play(faces, instruments, range(first, first + 20), 5000, tmp_path))
+
+
+def test_the_first_bar_may_come_after_a_pause(faces, instruments, tmp_path):
+    faces.compare(*instruments.random_case(3, 100, "pause"), tmp_path)
+
+
+def test_the_hour_that_a_clock_shows_twice(faces, instruments, tmp_path):
+    faces.compare(*instruments.random_case(3, 150, "autumn"), tmp_path)
