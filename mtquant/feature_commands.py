@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from mtquant.config.data import (
     DATA_DIR,
@@ -26,23 +25,16 @@ from mtquant.config.data import (
 from mtquant.config.load import env_of_symbol, load_env, load_symbols
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError, unknown
-from mtquant.features.audit import Finding, audit
-from mtquant.features.base import Feature, Picked
-from mtquant.features.compression import (
-    CompressionRegime,
-    ZlibRatio,
-    gate_finding,
-    label_shares,
-)
+from mtquant.feature_tables import folding_table, show_audit, show_gates, show_leaks, show_ranking
+from mtquant.features.audit import audit
+from mtquant.features.base import Feature
 from mtquant.features.describe import microseconds_per_bar, range_text
-from mtquant.features.leaks import find_leaks
 from mtquant.features.pipeline import FeaturePipeline
 from mtquant.features.registry import all_kinds, build_features, chapters, default_feature, refusal
 from mtquant.market.panel import Panel
 from mtquant.market.store import Store
 from mtquant.market.timeframe import Timeframe
 from mtquant.research.ranking import HORIZONS, rank
-from mtquant.research.worth import Row
 
 app = typer.Typer(
     help="List, check and rank the features that an env can use.", no_args_is_help=True
@@ -52,7 +44,6 @@ DEFAULT_ENV = "xauusd_h1"
 LISTED_BARS = 5_000
 CHECKED_BARS = 20_000
 UNUSABLE = 1  # exit code
-FATAL = {"not finite", "range"}  # findings of the audit; the others are for the user to judge
 SEED = 7
 
 EnvOption = Annotated[
@@ -87,7 +78,7 @@ def list_command(
         features = [feature for feature in features if feature.group == group]
     working = [feature for feature in features if not refusal(feature)]
     panel = _simulated(_env(env), working, LISTED_BARS)
-    table = _table("column", "group", "range", "lookback", "us/bar", "meaning")
+    table = folding_table("column", "group", "range", "lookback", "us/bar", "meaning")
     for feature in features:
         cost = f"{microseconds_per_bar(feature, panel):.2f}" if feature in working else "-"
         for column in feature.columns:
@@ -127,14 +118,14 @@ def check_command(
     train_rows = int(len(panel) * (1 - asked.split.validation - asked.split.test))
     pipeline.first_valid(panel[:train_rows])  # too few bars are refused before the long search
     given = None if data is None and panel.timeframe is Timeframe.H1 else panel
-    broken = _show_leaks(console, features, given)
+    broken = show_leaks(console, features, given)
     sound = [feature for feature in features if feature.key not in broken]
     unusable = bool(broken)
     if sound:
         pipeline = FeaturePipeline(sound, panel.symbols)
-        _show_gates(console, sound, panel, train_rows)
+        show_gates(console, sound, panel, train_rows)
         found = audit(pipeline, panel, train_rows)
-        unusable |= _show_audit(console, found, panel, origin)
+        unusable |= show_audit(console, found, panel, origin)
     raise typer.Exit(UNUSABLE if unusable else 0)
 
 
@@ -160,7 +151,7 @@ def rank_command(
     ranking = rank(features, panel, horizon or HORIZONS, symbol=whose)
     console.print(f"{origin}: {ranking.market}, {ranking.rows:,} bars", markup=False)
     for h, bars in enumerate(ranking.horizons):
-        _show_ranking(console, ranking.rows_of(bars), f"moves over {bars} bars")
+        show_ranking(console, ranking.rows_of(bars), f"moves over {bars} bars")
         direction, size = ranking.found_beyond[:, h]
         console.print(
             f"of {len(ranking.names)} columns {direction:.0%} leave 0 out of their interval for "
@@ -169,20 +160,6 @@ def rank_command(
         )
     legend = "* survives a correction for all columns and horizons; a verdict is over all horizons"
     console.print(legend, soft_wrap=True)
-
-
-def _show_ranking(console: Console, rows: Sequence[Row], title: str) -> None:
-    """One line a column: rank correlation with the move and with its size, and the verdict."""
-    table = _table("column", "IC", "95 %", "folds", "size IC", "95 %", "verdict", title=title)
-    for row in rows:
-        cells = [str(row["column"])]
-        for kind in ("", "size_"):
-            mark = "*" if row[f"{kind}ic_survives"] else ""
-            cells.append(f"{row[f'{kind}ic']:+.3f}{mark}")
-            cells.append(f"{row[f'{kind}ic_low']:+.3f} to {row[f'{kind}ic_high']:+.3f}")
-        cells.insert(3, f"{row['stability']:.0%}")
-        table.add_row(*cells, str(row["verdict"]))
-    console.print(table)
 
 
 def _without(
@@ -205,56 +182,6 @@ def _misfit(panel: Panel, feature: Feature) -> str:
     except (ConfigError, DataError) as reason:
         return str(reason)
     return ""
-
-
-def _show_leaks(console: Console, features: Sequence[Feature], given: Panel | None) -> set[str]:
-    """Try every feature and show what leaks; names of those that do."""
-    table = _table("what", "column", "when", "finding", title="leaks")
-    broken = set()
-    with console.status("looking for leaks") as status:
-        for feature in features:
-            status.update(f"looking for leaks in {feature.key}")
-            leaks = [] if given is None else find_leaks(feature, given)
-            if given is None or given.timeframe is Timeframe.H1:
-                leaks += find_leaks(feature)
-            for leak in leaks:
-                table.add_row(leak.kind, leak.column, leak.time, escape(leak.sentence))
-                broken.add(feature.key)
-    clean = f"no leaks in {', '.join(dict.fromkeys(feature.key for feature in features))}"
-    console.print(table if table.row_count else clean)
-    return broken
-
-
-def _show_gates(
-    console: Console, features: Sequence[Feature], panel: Panel, train_rows: int
-) -> None:
-    """How often each label of a regime holds, and a gate that stands still."""
-    for feature in features:
-        whole = feature.feature if isinstance(feature, Picked) else feature
-        if not isinstance(whole, CompressionRegime | ZlibRatio):
-            continue
-        learned = whole.fit(panel[:train_rows])
-        for bars in panel.bars:
-            params = learned.get(bars.symbol, {})
-            shares = label_shares(whole, bars, params)
-            if shares:
-                told = ", ".join(f"{label} {share:.1%}" for label, share in shares.items())
-                console.print(f"{whole.key}, {bars.symbol}: {told} of the bars", soft_wrap=True)
-            if finding := gate_finding(whole, bars, params):
-                console.print(f"[yellow]{escape(finding)}[/]", soft_wrap=True)
-
-
-def _show_audit(console: Console, findings: Sequence[Finding], panel: Panel, origin: str) -> bool:
-    """Show what the columns are like on the bars; whether one of them cannot be used."""
-    first = panel.bars[0]
-    title = f"{origin}: {len(panel):,} bars, {first.when(0)} to {first.when(-1)}"
-    table = _table("what", "column", "finding", title=title)
-    for found in findings:
-        colour = "red" if found.kind in FATAL else "yellow" if found.grave else "dim"
-        kind, column, sentence = found.row()
-        table.add_row(f"[{colour}]{kind}[/]", column, escape(sentence))
-    console.print(table if table.row_count else escape(f"{title}: nothing found"))
-    return any(found.kind in FATAL for found in findings)
 
 
 def _asked_env(
@@ -327,11 +254,3 @@ def _simulated(env: EnvConfig, features: Sequence[Feature], n_bars: int) -> Pane
     widened = env.model_copy(update={"symbols": (*env.symbols, *others)})
     bars = simulated_market(widened, n_bars, SEED).panel.bars
     return Panel(bars[: len(env.symbols)], bars[len(env.symbols) :])
-
-
-def _table(*titles: str, title: str | None = None) -> Table:
-    """A table that folds long cells instead of cutting them."""
-    table = Table(title=None if title is None else escape(title))
-    for name in titles:
-        table.add_column(name, overflow="fold")
-    return table

@@ -33,6 +33,7 @@ FLOORS = (
         "console",
         "data_commands",
         "feature_commands",
+        "feature_tables",
         "backtest_command",
         "__main__",
         "__init__",

@@ -26,7 +26,13 @@ Entry: TypeAlias = str | Mapping[str, Mapping[str, Any] | None] | Feature
 #: Named sets of entries. ``minimal`` is a handful of columns that most strategies ask for,
 #: ``default`` what an env gets that names no features.
 SELECTIONS: Mapping[str, tuple[Entry, ...]] = {
-    "minimal": ("ema_gap", "rsi", "atr", "higher_channel"),
+    # One indicator per category; its four-hour channel serves bars from M5 to H1.
+    "minimal": (
+        "ema_gap",
+        "rsi",
+        "atr",
+        {"higher_channel": {"timeframe": "H4", "base": "M5", "counts": [1, 6]}},
+    ),
     # By benchmarks/feature_worth.py: of regime and quantum only what pays its rent on real bars.
     "default": (
         "returns",
