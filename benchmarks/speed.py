@@ -1,4 +1,4 @@
-"""How fast the environment, training and backtest are, beside peers, in one run on one core.
+"""How fast training and backtest are, beside peers, in one run on one core.
 
     OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/speed.py [--json FILE]
 
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
+from env_speed import scenario_64
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -37,10 +37,6 @@ from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.training.export import export_policy
 from mtquant.training.learner import build_learner
 
-# 58 market columns; with the account's six the observation has 64 floats.
-HORIZONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 28, 32, 36, 40, 44, 48]
-HORIZONS += [52, 56, 60, 66, 72, 80, 88, 96, 100, 104, 112, 120]
-FEATURES = ["returns", "technical", "trend", "volatility", "spread", "hour", "weekday", "session"]
 ROWS: list[dict[str, Any]] = []
 
 
@@ -58,58 +54,6 @@ def best_of(run: Callable[[], None], work: int, rounds: int = 7) -> float:
         run()
         times.append(time.perf_counter() - started)
     return work / min(times)
-
-
-def scenario_64(n_bars: int) -> Scenario:
-    env = resolve_env("xauusd_h1", {"features": [*FEATURES, {"returns": {"horizons": HORIZONS}}]})
-    scenario = Scenario.fit(env, simulated_market(env, n_bars))
-    width = len(scenario.inputs) + 6
-    assert width == 64, f"the observation has {width} floats"
-    return scenario
-
-
-@njit
-def _copy_rows(source: Any, rows: Any, out: Any) -> None:
-    for i in range(rows.shape[0]):
-        for k in range(out.shape[1]):
-            out[i, k] = source[rows[i], k]
-
-
-def environments(scenario: Scenario) -> None:
-    rng = np.random.default_rng(0)
-    source = rng.normal(size=(len(scenario.market.panel), 64)).astype(np.float32)
-    for lanes in (64, 256, 1024):
-        env = SB3VecEnv(scenario, lanes)
-        actions = rng.uniform(-1, 1, (64, lanes, 1)).astype(np.float32)
-        rows, out = rng.integers(0, len(source), lanes), np.zeros((lanes, 64), np.float32)
-        _copy_rows(source, rows, out)
-        env.reset()
-        steps = 400_000 // lanes
-
-        def run_env(env: SB3VecEnv = env, actions: Any = actions, steps: int = steps) -> None:
-            for n in range(steps):
-                env.step(actions[n % 64])
-
-        def run_copy(rows: Any = rows, out: Any = out, steps: int = steps) -> None:
-            for _ in range(steps):
-                _copy_rows(source, rows, out)
-
-        run_env()
-        copied = best_of(run_copy, steps * lanes)
-        rate = best_of(run_env, steps * lanes)
-        report(
-            f"env, {lanes} lanes, 64 floats", rate, "steps/s", of_bare_copy=f"{rate / copied:.2f}"
-        )
-    single = TradingEnv(scenario)
-    single.reset(seed=0)
-    action = np.zeros(1, np.float32)
-
-    def run_single() -> None:
-        for _ in range(20_000):
-            if any(single.step(action)[2:4]):
-                single.reset()
-
-    report("single TradingEnv.step", best_of(run_single, 20_000), "steps/s")
 
 
 def training(scenario: Scenario) -> None:
@@ -223,7 +167,6 @@ def main() -> None:
     warnings.simplefilter("ignore")
     os.chdir(tempfile.mkdtemp())
     scenario = scenario_64(100_000)
-    environments(scenario)
     training(scenario)
     backtest()
     peers()

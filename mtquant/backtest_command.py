@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -31,6 +32,7 @@ from mtquant.config.data import (
     resolve_market,
 )
 from mtquant.config.load import load_env
+from mtquant.config.risk import RiskProfile, apply_risk, load_risk
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError, DataError
@@ -46,6 +48,7 @@ def backtest(
     env: Annotated[
         str | None, typer.Option(help="Env of a rule agent; xauusd_h1 if omitted.")
     ] = None,
+    risk: Annotated[str | None, typer.Option(help="Profile of configs/risk.yaml.")] = None,
     start: Annotated[str | None, typer.Option(help="First day, such as 2023-01-31, UTC.")] = None,
     end: Annotated[str | None, typer.Option(help="Day after the last, UTC.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the report.")] = None,
@@ -64,19 +67,20 @@ def backtest(
     everything that the store holds, or over the simulated market.
     """
     rule_set = _rule_set(rules, rules_paths)
+    profile, told = _risk_profile(risk)
     tested = named_agent(name, checkpoints)
     span = _span(start, end)
     if isinstance(tested, Bundle):
         if env is not None:
             raise ConfigError(f"bundle {tested.name} brings its own env; leave --env out")
         market = given_file(tested.env, data, clock) or market_of(tested, data_dir)
-        run = _bundle_run(tested, market, span)
+        run = _bundle_run(tested, market, span, profile)
     else:
-        config = load_env(env or "xauusd_h1")[0]
+        config = apply_risk(load_env(env or "xauusd_h1")[0], profile)
         market = given_file(config, data, clock) or resolve_market(config, data_dir=data_dir)
         run = _rule_run(tested, config, market, span)
     result = run_agent(run.agent, run.scenario, run.rows)
-    challenge, notes = None, run.notes
+    challenge, notes = None, told + run.notes
     if rule_set is not None:
         challenge = take_challenge(result, *rule_set, paths=rules_paths or PATHS)
         notes += challenge.sentences()
@@ -95,9 +99,12 @@ class _Run(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def _bundle_run(bundle: Bundle, market: MarketData, span: tuple[int, int] | None) -> _Run:
+def _bundle_run(
+    bundle: Bundle, market: MarketData, span: tuple[int, int] | None, profile: RiskProfile
+) -> _Run:
     """A bundle over its test split, or over the span of any other bars."""
     scenario = bundle_scenario(bundle, market)
+    scenario = replace(scenario, env=apply_risk(scenario.env, profile))
     if span is None and market.fingerprints == bundle.manifest.data.fingerprints:
         first, last = split_times(bundle, "test")
         span = (first, last + 1)
@@ -112,6 +119,14 @@ def _rule_run(
     agent = build_rule(rule.kind, rule.params, len(env.symbols))
     scenario = Scenario.fit_all(env, market)
     return _Run(agent, scenario, _rows(scenario, span))
+
+
+def _risk_profile(risk: str | None) -> tuple[RiskProfile, tuple[str, ...]]:
+    """The profile of ``--risk``, which sets nothing where there is none, and a note of it."""
+    if risk is None:
+        return RiskProfile(), ()
+    profile, found = load_risk(risk)
+    return profile, (f"Under the risk profile {risk} of {found.path.name} ({found.origin}).",)
 
 
 def _rule_set(rules: str | None, paths: int | None) -> tuple[RuleSet, str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from mtquant.backtest_command import backtest
+from mtquant.breaker_command import app as breaker_app
 from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command()(train)
 app.command()(backtest)
 app.command()(deploy)
+app.add_typer(breaker_app, name="breaker")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 

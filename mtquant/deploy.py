@@ -1,14 +1,15 @@
 """``python -m mtquant.deploy``: a bundle on a terminal, simulated for now.
 
-Env, features, costs and limits come from the bundle alone. Paper takes the live path: adapter,
-closed bars, features, ONNX policy, sizer, checks, breaker, journal, order, terminal.
+Env, features, costs and limits come from the bundle alone; a risk profile may only tighten them.
+Paper takes the live path: adapter, closed bars, features, ONNX policy, sizer, checks, breaker,
+journal, order, terminal.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,8 @@ from mtquant.backtest_command import REPORTS, given_file
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.config.data import DATA_DIR
+from mtquant.config.risk import load_risk, tighten
+from mtquant.config.schema import EnvConfig
 from mtquant.console import run_app
 from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError
@@ -53,6 +56,9 @@ def deploy(
     bundle: Annotated[
         str | None, typer.Option(help="Name or folder; the newest if omitted.")
     ] = None,
+    risk: Annotated[
+        str | None, typer.Option(help="Profile of configs/risk.yaml, to tighten its limits.")
+    ] = None,
     data: Annotated[Path | None, typer.Option(help="A file of bars instead of its own.")] = None,
     clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
     speed: Annotated[
@@ -70,12 +76,13 @@ def deploy(
     if speed is not None and not 0 < speed < float("inf"):
         raise ConfigError(f"--speed {speed} must be a positive number of bars per second")
     chosen = find_bundle(bundle, checkpoints) if bundle else newest_bundle(checkpoints)
-    run = _prepare(chosen, data, clock, data_dir)
+    run = _prepare(chosen, risk, data, clock, data_dir)
     folder = out or REPORTS / f"paper-{chosen.name}"
     console = Console()
     console.print(
         f"bundle   {chosen.name} ({chosen.manifest.bundle_hash[:12]})\n"
-        f"bars     {run.scenario.market.description}\nselected {chosen.manifest.selection}",
+        f"bars     {run.scenario.market.description}\nselected {chosen.manifest.selection}"
+        + "".join(f"\nrisk     {line}" for line in run.risk),
         markup=False,
         soft_wrap=True,
         highlight=False,
@@ -86,17 +93,31 @@ def deploy(
 
 @dataclass(frozen=True)
 class _PaperRun:
-    """A bundle, its bars and the rows to trade."""
+    """A bundle, its bars under the env that holds, the rows to trade, and what was tightened."""
 
     bundle: Bundle
     scenario: Scenario
     rows: tuple[int, int]
+    risk: tuple[str, ...]
 
 
-def _prepare(bundle: Bundle, data: Path | None, clock: str | None, data_dir: Path) -> _PaperRun:
+def _tightened(env: EnvConfig, risk: str | None) -> tuple[EnvConfig, tuple[str, ...]]:
+    """The env under a risk profile where that is stricter, and what that has changed."""
+    if risk is None:
+        return env, ()
+    profile, found = load_risk(risk)
+    env, changes = tighten(env, profile)
+    what = "tightens" if changes else "is nowhere stricter than the bundle"
+    return env, (f"{risk} of {found.path.name} ({found.origin}) {what}", *map(str, changes))
+
+
+def _prepare(
+    bundle: Bundle, risk: str | None, data: Path | None, clock: str | None, data_dir: Path
+) -> _PaperRun:
     """The test split of the bundle's own bars, or everything in a given file."""
-    market = given_file(bundle.env, data, clock) or market_of(bundle, data_dir)
-    scenario = bundle_scenario(bundle, market)
+    env, told = _tightened(bundle.env, risk)
+    market = given_file(env, data, clock) or market_of(bundle, data_dir)
+    scenario = replace(bundle_scenario(bundle, market), env=env)
     rows = scenario.rows("all")
     if market.fingerprints == bundle.manifest.data.fingerprints:
         first, last = (
@@ -107,11 +128,11 @@ def _prepare(bundle: Bundle, data: Path | None, clock: str | None, data_dir: Pat
         steps = scenario.full_size_steps(rows, s)
         if steps < FEWEST_STEPS:
             raise ConfigError(
-                f"{bundle.env.account.capital:,.0f} {bundle.env.account.currency} buy {steps} lot "
+                f"{env.account.capital:,.0f} {env.account.currency} buy {steps} lot "
                 f"steps of {spec.name} at full size and {FEWEST_STEPS} are the least to follow a "
                 "policy; train with more capital"
             )
-    return _PaperRun(bundle, scenario, rows)
+    return _PaperRun(bundle, scenario, rows, told)
 
 
 def _trade(
@@ -122,7 +143,7 @@ def _trade(
     bars = len(scenario.market.panel)
     tape = scenario.tape(np.zeros((bars, 0), np.float32), run.rows)
     first, last = int(tape.rules["first"][0]), run.rows[1]
-    account = bundle.env.account
+    account = scenario.env.account
     terms = AccountTerms(account.capital, account.currency, round(account.leverage))
     terminal = SimulatedTerminal(
         scenario.market.panel,
@@ -133,7 +154,7 @@ def _trade(
     )
     journal = Journal(_fresh_journal(folder), durable=speed is not None)
     strategy = Strategy(
-        bundle.agent, bundle.pipeline, bundle.env, bundle.specs, bundle.context_specs
+        bundle.agent, bundle.pipeline, scenario.env, bundle.specs, bundle.context_specs
     )
     runner = paper_runner(terminal, journal, strategy, bundle.name)
     recorder = Recorder(tape, last - first, len(bundle.specs))
@@ -179,10 +200,11 @@ def _finish(
         agent=bundle.agent.name,
         bundle=bundle.name,
         selection=bundle.manifest.selection,
-        notes=(outcome["sentence"],),
+        notes=(outcome["sentence"], *_risk_note(run.risk)),
     )
     _json, page = write_report(report, folder)
-    record = {"bundle": bundle.name, "bundle_hash": bundle.manifest.bundle_hash, **outcome}
+    facts = {"bundle": bundle.name, "bundle_hash": bundle.manifest.bundle_hash}
+    record = {**facts, "risk": list(run.risk), **outcome}
     write_whole(folder / "paper.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
     console.print(console_table(report))
     console.print(
@@ -191,6 +213,14 @@ def _finish(
         soft_wrap=True,
         highlight=False,
     )
+
+
+def _risk_note(told: tuple[str, ...]) -> tuple[str, ...]:
+    """One sentence for the report, where there is a profile."""
+    if not told:
+        return ()
+    profile, *changes = told
+    return (f"Risk profile {profile}{': ' if changes else ''}{', '.join(changes)}.",)
 
 
 def _against_backtest(

@@ -22,7 +22,13 @@ from typing import Any, ParamSpec, TypeVar, overload
 import numba
 import numpy as np
 import numpy.typing as npt
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
 from numba.core import config as _config
+from numba.extending import intrinsic
+
+CACHE_LINE = 64  # bytes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,11 +84,13 @@ def kernel(function: Callable[P, R], /) -> Callable[P, R]: ...
 
 
 @overload
-def kernel(*, allocates: bool) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+def kernel(
+    *, allocates: bool = False, rare: bool = False
+) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
 
 def kernel(
-    function: Callable[P, R] | None = None, /, *, allocates: bool = False
+    function: Callable[P, R] | None = None, /, *, allocates: bool = False, rare: bool = False
 ) -> Callable[P, R] | Callable[[Callable[P, R]], Callable[P, R]]:
     """Compile a function of scalars, records and arrays; no fastmath, so results repeat exactly.
 
@@ -92,13 +100,15 @@ def kernel(
     Args:
         function: Touches nothing global but constants and other kernels.
         allocates: Say ``@kernel(allocates=True)`` for a function that makes or returns arrays.
+        rare: Say ``@kernel(rare=True)`` for a function that few bars reach. It is called, not
+            inlined: its copies would take long to compile and push others out of the cache.
 
     Returns:
         The compiled function, or ``function`` itself under ``NUMBA_DISABLE_JIT=1``.
     """
     if function is None:
-        return lambda wrapped: _compile(wrapped, allocates)
-    return _compile(function, allocates)
+        return lambda wrapped: _compile(wrapped, allocates, rare)
+    return _compile(function, allocates, rare)
 
 
 def resolved(function: Callable[P, R], *arguments: Any) -> Callable[P, R]:
@@ -118,12 +128,12 @@ def resolved(function: Callable[P, R], *arguments: Any) -> Callable[P, R]:
     return entry
 
 
-def _compile(function: Callable[P, R], allocates: bool) -> Callable[P, R]:
+def _compile(function: Callable[P, R], allocates: bool, rare: bool) -> Callable[P, R]:
     if numba_config.DISABLE_JIT:
         return function
     options: dict[str, Any] = {"cache": True, "error_model": "numpy"}
     if not allocates:
-        options |= {"forceinline": True, "_nrt": False}
+        options |= {"forceinline": not rare, "_nrt": False}
     previous = numba_config.CACHE_DIR
     numba_config.CACHE_DIR = str(cache_folder())
     try:
@@ -131,3 +141,37 @@ def _compile(function: Callable[P, R], allocates: bool) -> Callable[P, R]:
     finally:
         numba_config.CACHE_DIR = previous
     return compiled
+
+
+def _prefetch(_context: Any, array: Any, row: Any) -> Any:
+    """How numba compiles :func:`prefetch`: LLVM's hint for each cache line of the row."""
+    tools: Any = cgutils
+
+    def build(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        made = context.make_array(array)(context, builder, arguments[0])
+        width = builder.extract_value(made.strides, 0)
+        line = context.get_constant(types.intp, CACHE_LINE)
+        offset = builder.mul(context.cast(builder, arguments[1], row, types.intp), width)
+        first = builder.gep(builder.bitcast(made.data, cgutils.voidptr_t), [offset])
+        flag = ir.IntType(32)
+        hint = ir.FunctionType(ir.VoidType(), [cgutils.voidptr_t, flag, flag, flag])
+        function = tools.get_or_insert_function(builder.module, hint, "llvm.prefetch.p0i8")
+        reading, often, data = flag(0), flag(3), flag(1)
+        lines = builder.sdiv(builder.add(width, builder.sub(line, line.type(1))), line)
+        with tools.for_range(builder, lines) as loop:
+            at = builder.gep(first, [builder.mul(loop.index, line)])
+            builder.call(function, [at, reading, often, data])
+        return context.get_dummy_value()
+
+    return types.void(array, row), build
+
+
+def _look_away(array: Structured, row: int) -> None:
+    """Plain Python has no caches to mind."""
+
+
+_intrinsic: Any = intrinsic
+prefetch: Callable[[Structured, int], None] = (
+    _look_away if numba_config.DISABLE_JIT else _intrinsic(_prefetch)
+)
+"""Ask the memory for ``array[row]`` before it is needed, inside a kernel; any row may be named."""

@@ -14,6 +14,7 @@ from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
 from mtquant.config.data import DATA_DIR, only_symbol
 from mtquant.config.load import SYMBOLS, env_of_symbol, find, load_agent, load_env, load_symbols
+from mtquant.config.risk import apply_risk, load_risk
 from mtquant.config.schema import EnvConfig
 from mtquant.console import INTERRUPTED, TrainingScreen, run_app
 from mtquant.data_commands import import_file_shown
@@ -27,6 +28,7 @@ def train(
     symbol: Annotated[str | None, typer.Option(help="What to trade, such as XAUUSD.")] = None,
     agent: Annotated[str, typer.Option(help="ppo, sac, or a YAML file.")] = "ppo",
     env: Annotated[str | None, typer.Option(help="Name or YAML file of an env.")] = None,
+    risk: Annotated[str | None, typer.Option(help="Profile of configs/risk.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Import this file first.")] = None,
     clock: Annotated[str | None, typer.Option(help="Clock of the file's times.")] = None,
     timeframe: Annotated[str | None, typer.Option(help="Bar length; the env's if omitted.")] = None,
@@ -40,7 +42,7 @@ def train(
     """Train an agent, select it on validation, test it once, and write a bundle."""
     console = Console()
     if resume is not None:
-        if symbol or env or data or name:
+        if symbol or env or risk or data or name:
             raise ConfigError(
                 f"--resume {resume} goes on with what that run began with; leave the rest out"
             )
@@ -54,6 +56,7 @@ def train(
     if data is None and clock is not None:
         raise ConfigError("--clock reads the times of a file; give the file with --data")
     chosen, overrides = _resolve(console, symbol, env, agent, timeframe)
+    chosen = _under(console, chosen, risk)
     # Here and not above: a wrong name is refused before torch takes its seconds to load.
     from mtquant.training.plan import TrainingConfig, check_training
 
@@ -91,6 +94,15 @@ def _resolve(
         origin = f"{found.path.name} ({found.origin})" if found else f"{config.name} (defaults)"
         console.print(f"{what:<8} {origin}", highlight=False)
     return config, {} if timeframe is None else {"timeframe": timeframe}
+
+
+def _under(console: Console, env: EnvConfig, risk: str | None) -> EnvConfig:
+    """The env under a risk profile, and where that came from."""
+    if risk is None:
+        return env
+    profile, found = load_risk(risk)
+    console.print(f"risk     {risk} of {found.path.name} ({found.origin})", highlight=False)
+    return apply_risk(env, profile)
 
 
 def _run_and_show(console: Console, run: Callable[[Any, TrainingScreen], Bundle]) -> None:

@@ -35,6 +35,7 @@ FLOORS = (
         "feature_commands",
         "feature_tables",
         "backtest_command",
+        "breaker_command",
         "__main__",
         "__init__",
     },
@@ -170,6 +171,25 @@ def test_which_rooms_a_room_must_never_reach(room):
         if room_of(path) == room:
             rooms = {room_of(through) for through in reached(path)}
             assert not rooms & BARRED_ROOMS[room], path
+
+
+def rules_of_the_kernel() -> list[tuple[str, ast.FunctionDef]]:
+    """Every function where money moves or risk is judged, with its place."""
+    found = []
+    for path in FILES:
+        if path.relative_to(PACKAGE).parts[0] in ("sim", "risk"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.FunctionDef):
+                    found.append((f"{path.name}:{node.name}", node))
+    return found
+
+
+def test_each_rule_reads_as_one_short_function():
+    longest = {
+        name: (node.end_lineno or 0) - node.lineno + 1 for name, node in rules_of_the_kernel()
+    }
+    assert not {name: lines for name, lines in longest.items() if lines >= 40}
+    assert len(longest) > 100
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -12,7 +12,8 @@ import pytest
 
 import mtquant
 from mtquant import jit
-from mtquant.sim.account import BAR, CONTRACT, RULES, Tape, empty_book, mark
+from mtquant.sim.account import Tape, empty_book, mark
+from mtquant.sim.records import BAR, CONTRACT, RULES
 
 PACKAGE = Path(mtquant.__file__).parent
 DIGEST = "from mtquant.jit import sources_digest; print(sources_digest())"

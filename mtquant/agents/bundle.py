@@ -32,7 +32,7 @@ from mtquant.errors import BundleError, ConfigError, DataError
 from mtquant.features.pipeline import FittedPipeline, code_digest
 from mtquant.market.model import Frozen
 from mtquant.market.symbols import SymbolSpec
-from mtquant.sim.simulator import account_feature_names
+from mtquant.sim.observation import account_feature_names
 
 SCHEMA_VERSION = 1
 SPLITS = {"history", "train", "validation", "test"}

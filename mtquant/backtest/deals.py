@@ -9,11 +9,11 @@ from typing import Any
 from mtquant.backtest.ledger import Trade
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
-from mtquant.risk.checks import BREAKER, STOP_OUT
+from mtquant.risk.reasons import BREAKER, STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.account import Tape
 from mtquant.sim.costs import paid_ticks
 
-EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker"}
+EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker", STOP: "stop", TAKE_PROFIT: "target"}
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,12 @@ class Deal:
         symbol: Index of the symbol.
         steps: Signed lot steps, bought or sold.
         closing: Whether it reduced a position.
-        reason: Code of :mod:`mtquant.risk.checks`.
+        reason: Code of :mod:`mtquant.risk.reasons`.
         price: Fill price.
         profit: Realised by a reduction, account currency, before costs.
         commission: Charged, not negative.
         swap: Booked with a reduction; a charge is negative.
+        ticket: Number of the ticket in a hedging book, else 0.
     """
 
     bar: int
@@ -41,6 +42,7 @@ class Deal:
     profit: float
     commission: float
     swap: float
+    ticket: int = 0
 
     @classmethod
     def of(cls, record: Any) -> Deal:
@@ -87,8 +89,7 @@ def _execution_cost(deal: Deal, tape: Tape) -> float:
     contract, rules = tape.contracts[deal.symbol], tape.rules[0]
     spread, slippage = paid_ticks(contract, rules, bar, before, 1.0, deal.steps)
     ticks = slippage + (spread if deal.steps > 0 else 0)
-    tick = contract["tick_n"] / contract["tick_d"] * contract["step_units"] * bar["rate"]
-    return float(abs(deal.steps) * ticks * tick)
+    return float(abs(deal.steps) * ticks * bar["value"])
 
 
 def _trade(position: _Open, last: Deal, panel: Panel, spec: SymbolSpec) -> Trade:

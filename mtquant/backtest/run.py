@@ -23,14 +23,16 @@ from mtquant.backtest.ledger import Event, Ledger, Trade
 from mtquant.backtest.metrics import Metrics, summarise
 from mtquant.config.data import MarketData, resolve_market
 from mtquant.config.load import available, load_agent
+from mtquant.config.protection import StopsConfig
 from mtquant.config.schema import AgentConfig
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError, unknown
 from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_NAMES
-from mtquant.risk.checks import STOP_OUT
-from mtquant.sim.account import ACCOUNT, Book, Tape
+from mtquant.risk.reasons import STOP_OUT
+from mtquant.sim.account import Book, Tape
+from mtquant.sim.records import ACCOUNT
 from mtquant.sim.simulator import Simulator
 
 COSTS = ("spread_cost", "slippage_cost", "commission", "swap")
@@ -139,8 +141,7 @@ def make_ledger(recorder: Recorder, scenario: Scenario, first: int) -> Ledger:
     accounts = recorder.accounts[: recorder.filled]
     bars, contracts = market[rows], recorder.tape.contracts
     price = bars["close"] * contracts["tick_n"] / contracts["tick_d"]
-    value = price * bars["rate"] * contracts["step_units"]
-    notional = recorder.steps * value
+    notional = recorder.steps * bars["close"] * bars["value"]
     gross = notional[:, 0] if len(specs) == 1 else np.abs(notional).sum(axis=1)
     exposure = np.divide(
         gross, accounts["equity"], out=np.zeros(len(gross)), where=accounts["equity"] > 0
@@ -179,8 +180,10 @@ def _events(recorder: Recorder, panel: Panel, first: int) -> tuple[Event, ...]:
 def run_baselines(scenario: Scenario, rows: tuple[int, int]) -> tuple[Ledger, Ledger]:
     """*Flat* and *buy and hold* over the same rows, under the same costs and gates.
 
-    Buy and hold is what people mean by it: bought once for the whole equity, without leverage.
+    Buy and hold is what people mean by it: bought once for the whole equity, without leverage and
+    without a protective stop.
     """
+    scenario = replace(scenario, env=scenario.env.model_copy(update={"stops": StopsConfig(atr=0)}))
     symbols = len(scenario.env.symbols)
     leverage = scenario.leverage_at_full_size(max(rows[0], scenario.first_row)) * symbols
     hold = BuyAndHold(symbols, exposure=min(1.0, 1.0 / leverage) if leverage > 0.0 else 1.0)

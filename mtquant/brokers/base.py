@@ -1,7 +1,8 @@
 """What a runner and a broker say to each other: small frozen records and one protocol.
 
 Times are ns since the epoch, UTC; volumes are signed lots (bought positive, sold negative); money
-is account currency. Only :class:`Instrument` knows how lots and lot steps translate.
+is account currency. Only :class:`Instrument` knows how lots and lot steps, prices and ticks
+translate.
 """
 
 from __future__ import annotations
@@ -43,6 +44,20 @@ class Instrument:
     @cached_property
     def _step(self) -> Decimal:
         return Decimal(str(self.spec.lot_step))
+
+    @cached_property
+    def _tick(self) -> tuple[int, int]:
+        return self.spec.tick_fraction
+
+    def price(self, ticks: float) -> float:
+        """The price of a count of ticks, rounded once."""
+        numerator, denominator = self._tick
+        return ticks * numerator / denominator
+
+    def ticks(self, price: float) -> int:
+        """The whole count of ticks nearest to a price."""
+        numerator, denominator = self._tick
+        return round(price * denominator / numerator)
 
     def lots(self, steps: int) -> float:
         """Signed lots of signed lot steps, the nearest float to the exact decimal."""
@@ -92,6 +107,8 @@ class BrokerPosition:
         price_open: Average price.
         swap: Booked on the position, not yet in the balance.
         opened_time_ns: When it was opened.
+        stop: Price of its protective stop, 0 for none.
+        take: Price of its target, 0 for none.
     """
 
     ticket: int
@@ -102,11 +119,37 @@ class BrokerPosition:
     price_open: float
     swap: float
     opened_time_ns: int
+    stop: float = 0.0
+    take: float = 0.0
+
+
+@dataclass(frozen=True)
+class Quote:
+    """What a symbol can be sold and bought for now."""
+
+    bid: float
+    ask: float
+
+
+class DealReason(Enum):
+    """Who or what made a deal."""
+
+    EXPERT = "expert"  # a program, such as this one
+    CLIENT = "client"  # a person
+    STOP = "protective stop"
+    TARGET = "target"
+    STOP_OUT = "stop-out"  # the broker, for lack of margin
+    OTHER = "other"
 
 
 @dataclass(frozen=True)
 class Deal:
-    """One execution, or a change of balance (``symbol`` is "" and ``profit`` the amount)."""
+    """One execution, or a change of balance (``symbol`` is "" and ``profit`` the amount).
+
+    What the server closes by itself (stop, target, stop-out) carries the magic of the order that
+    opened the position: an order's own deals have its magic *and* none of these reasons. A deal by
+    which a netting server turns a position round closes and opens at once; it ``opens``.
+    """
 
     ticket: int
     order: int
@@ -120,7 +163,13 @@ class Deal:
     swap: float
     commission: float
     is_trade: bool
-    stop_out: bool
+    reason: DealReason = DealReason.EXPERT
+    opens: bool = False  # or increases
+
+    @property
+    def stop_out(self) -> bool:
+        """Whether the broker closed for lack of margin."""
+        return self.reason is DealReason.STOP_OUT
 
 
 class OrderState(Enum):
@@ -150,17 +199,34 @@ class MarketOrder:
         steps: Signed lot steps, not 0.
         magic: Identifies the intent at the broker, 0 to 2**53.
         comment: At most 24 ASCII characters; a broker may rewrite it.
+        stop_distance: Of the stop that an increase sets, in ticks from the quote at which the
+            position would close; 0 for none. A reduction leaves the position's levels.
+        take_distance: Of the target, likewise.
+        ticket: Position to close or reduce, 0 for none; a hedging account opens one without it.
     """
 
     instrument: Instrument
     steps: int
     magic: int
     comment: str = ""
+    stop_distance: int = 0
+    take_distance: int = 0
+    ticket: int = 0
+
+
+@dataclass(frozen=True)
+class StopChange:
+    """Stop and target (prices, 0 for none) that an open position shall have from now on."""
+
+    instrument: Instrument
+    ticket: int
+    stop: float
+    take: float
 
 
 @dataclass(frozen=True)
 class OrderResult:
-    """The answer to one order.
+    """The answer to one order or one change of stops, which executes no steps.
 
     Attributes:
         outcome: What is proven.
@@ -219,5 +285,15 @@ class Broker(Protocol):
         have, the later one that is not after ``now_ns``.
         """
 
+    def quote(self, instrument: Instrument) -> Quote:
+        """The symbol's last quote."""
+
     def send(self, order: MarketOrder) -> OrderResult:
         """Send one order, once; never raises for what the broker answers."""
+
+    def change_stops(self, change: StopChange) -> OrderResult:
+        """Set stop and target of a position; ``EXECUTED`` where they stand, even if already so.
+
+        Levels are absolute: after an ambiguous answer the next look at the position tells, and a
+        repetition does no harm.
+        """

@@ -24,9 +24,19 @@ from mtquant.brokers.base import (
     OrderRecord,
     OrderResult,
     OrderState,
-    Outcome,
+    Quote,
+    StopChange,
 )
-from mtquant.brokers.retcodes import outcome_of
+from mtquant.brokers.mt5_records import deal_of, past_state, position_of
+from mtquant.brokers.mt5_requests import (
+    Request,
+    change_request,
+    market_filling,
+    not_sent,
+    order_request,
+    result_of,
+)
+from mtquant.brokers.retcodes import outcome_of, outcome_of_change
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
@@ -35,37 +45,6 @@ from mtquant.market.timeframe import Timeframe
 # The end of every history request: server time runs ahead of UTC, and "now" misses the newest.
 _END_OF_TIME = 2**31 - 1
 _KNOWN_TIMES = 4096
-_DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
-
-
-def market_filling(execution_mode: int, filling_flags: int) -> int:
-    """The filling of market orders that a symbol allows, all-or-nothing where it can be had.
-
-    Args:
-        execution_mode: ``symbol_info.trade_exemode``.
-        filling_flags: ``symbol_info.filling_mode``, bits and not values.
-
-    Returns:
-        A value of ``ORDER_FILLING_*``.
-
-    Raises:
-        ConfigError: Neither FOK nor IOC is allowed where RETURN is not either.
-    """
-    if execution_mode in (
-        mt5.SYMBOL_TRADE_EXECUTION_REQUEST,
-        mt5.SYMBOL_TRADE_EXECUTION_INSTANT,
-    ):
-        return mt5.ORDER_FILLING_FOK
-    if filling_flags & mt5.SYMBOL_FILLING_FOK:
-        return mt5.ORDER_FILLING_FOK
-    if filling_flags & mt5.SYMBOL_FILLING_IOC:
-        return mt5.ORDER_FILLING_IOC
-    if execution_mode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
-        return mt5.ORDER_FILLING_RETURN
-    raise ConfigError(
-        f"filling_mode {filling_flags} allows no market order in execution mode "
-        f"{execution_mode}; trade another symbol"
-    )
 
 
 class MT5Adapter:
@@ -159,20 +138,8 @@ class MT5Adapter:
         )
 
     def positions(self) -> tuple[BrokerPosition, ...]:
-        """All open positions."""
-        return tuple(
-            BrokerPosition(
-                ticket=p.ticket,
-                identifier=p.identifier,
-                symbol=p.symbol,
-                magic=p.magic,
-                volume_lots=p.volume if p.type == mt5.POSITION_TYPE_BUY else -p.volume,
-                price_open=p.price_open,
-                swap=p.swap,
-                opened_time_ns=self._utc(p.time),
-            )
-            for p in self._read("positions_get")
-        )
+        """All open positions; of a hedging account all tickets."""
+        return tuple(position_of(p, self._utc) for p in self._read("positions_get"))
 
     def open_orders(self) -> tuple[OrderRecord, ...]:
         """All working orders."""
@@ -184,13 +151,15 @@ class MT5Adapter:
     def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
         """Orders that ended since then."""
         return tuple(
-            OrderRecord(o.ticket, o.symbol, o.magic, _past_state(o.state))
+            OrderRecord(o.ticket, o.symbol, o.magic, past_state(o.state))
             for o in self._read("history_orders_get", *self._span(since_ns))
         )
 
     def deals(self, since_ns: int) -> tuple[Deal, ...]:
         """Deals since then."""
-        return tuple(map(self._deal, self._read("history_deals_get", *self._span(since_ns))))
+        return tuple(
+            deal_of(d, self._utc) for d in self._read("history_deals_get", *self._span(since_ns))
+        )
 
     def closed_bars(
         self,
@@ -238,39 +207,45 @@ class MT5Adapter:
         shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
         return later if shown == seconds * SECOND_NS and later <= now_ns else earlier
 
+    def quote(self, instrument: Instrument) -> Quote:
+        """The last quote.
+
+        Raises:
+            BrokerUnavailable: There is none yet.
+        """
+        tick = self._read("symbol_info_tick", instrument.broker_name)
+        if not 0.0 < tick.bid <= tick.ask:
+            raise BrokerUnavailable(
+                f"{instrument.broker_name} is quoted {tick.bid} / {tick.ask}; wait for a quote"
+            )
+        return Quote(float(tick.bid), float(tick.ask))
+
     def send(self, order: MarketOrder) -> OrderResult:
         """Send one market order, once; whatever goes wrong from then on is ambiguous."""
-        name = order.instrument.broker_name
-        request = {
-            "action": mt5.TRADE_ACTION_DEAL,
-            "symbol": name,
-            "volume": order.instrument.lots(abs(int(order.steps))),
-            "type": mt5.ORDER_TYPE_BUY if order.steps > 0 else mt5.ORDER_TYPE_SELL,
-            "type_filling": self._fillings[name],
-            "type_time": mt5.ORDER_TIME_GTC,
-            "magic": int(order.magic),
-            "comment": order.comment,
-        }
+        instrument, quote = order.instrument, None
         try:
-            answer = self._module.order_send(request)
-            error = self._module.last_error()
+            if order.stop_distance or order.take_distance:
+                quote = self.quote(instrument)
         except Exception as problem:
-            # Whether the order left is not known, whatever broke.
-            return OrderResult(Outcome.AMBIGUOUS, None, 0, 0.0, 0, 0, repr(problem))
-        outcome = outcome_of(answer, error[0])
-        if answer is None:
-            return OrderResult(outcome, None, 0, 0.0, 0, 0, f"{error[0]} {error[1]}")
-        done = outcome in (Outcome.EXECUTED, Outcome.PARTIAL)
-        steps = order.instrument.steps(answer.volume) if done else 0
-        return OrderResult(
-            outcome=outcome,
-            retcode=answer.retcode,
-            steps=steps if order.steps > 0 else -steps,
-            price=float(answer.price),
-            order=answer.order,
-            deal=answer.deal,
-            text=answer.comment,
-        )
+            return not_sent(problem)
+        request = order_request(order, self._fillings[instrument.broker_name], quote)
+        answer, error = self._ask(request)
+        side = 1 if order.steps > 0 else -1
+        return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
+
+    def change_stops(self, change: StopChange) -> OrderResult:
+        """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`."""
+        answer, error = self._ask(change_request(change))
+        outcome = outcome_of_change(answer, error[0])
+        return result_of(outcome, answer, error, change.instrument, 0)
+
+    def _ask(self, request: Request) -> tuple[Any, tuple[int, str]]:
+        """The answer to a request, and ``last_error()`` right after it."""
+        try:
+            return self._module.order_send(request), self._module.last_error()
+        except Exception as problem:
+            # Whether the request left is not known, whatever broke.
+            return None, (mt5.RES_E_FAIL, repr(problem))
 
     def _read(self, function: str, *args: object) -> Any:
         answer = getattr(self._module, function)(*args)
@@ -290,26 +265,3 @@ class MT5Adapter:
         """Server seconds from a day before ``since_ns`` until well after any clock's now."""
         start = int(self._clock.from_utc(np.array([since_ns - DAY_NS]))[0]) // SECOND_NS
         return start, _END_OF_TIME
-
-    def _deal(self, d: Any) -> Deal:
-        trade = d.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
-        volume = -d.volume if d.type == mt5.DEAL_TYPE_SELL else d.volume
-        return Deal(
-            ticket=d.ticket,
-            order=d.order,
-            position_id=d.position_id,
-            symbol=d.symbol,
-            magic=d.magic,
-            time_ns=self._utc(d.time),
-            volume_lots=volume if trade else 0.0,
-            price=d.price,
-            profit=d.profit,
-            swap=d.swap,
-            commission=d.commission,
-            is_trade=trade,
-            stop_out=d.reason == mt5.DEAL_REASON_SO,
-        )
-
-
-def _past_state(state: int) -> OrderState:
-    return OrderState.DEAD if state in _DEAD else OrderState.FILLED

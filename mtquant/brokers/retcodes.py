@@ -80,3 +80,15 @@ def outcome_of(answer: object, error_code: object) -> Outcome:
     if type(error_code) is int and error_code in _NEVER_SENT:
         return Outcome.NOT_EXECUTED
     return Outcome.AMBIGUOUS
+
+
+def outcome_of_change(answer: object, error_code: object) -> Outcome:
+    """The class of one change of stops: that the levels stand already is as good as done.
+
+    Args:
+        answer: As for :func:`outcome_of`.
+        error_code: As there.
+    """
+    if getattr(answer, "retcode", None) == mt5.TRADE_RETCODE_NO_CHANGES:
+        return Outcome.EXECUTED
+    return outcome_of(answer, error_code)

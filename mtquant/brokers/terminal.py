@@ -18,6 +18,10 @@ from mtquant.brokers.terminal_state import SERVER, api
 from mtquant.brokers.terminal_trading import TradingCalls
 
 _BUILD = 5000
+_MARGIN_MODES = {
+    False: mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
+    True: mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
+}
 
 
 class SimulatedTerminal(MarketCalls, TradingCalls):
@@ -81,23 +85,31 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         """The account at present quotes."""
         equity, margin = self.account.equity_and_margin()
         balance = float(self.account.book.account["balance"][0])
-        rules = self.account.tape.rules
+        mode, least = self._stop_out()
         return AccountInfo.of(
             login=self._terms.login,
             trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
             leverage=self._terms.leverage,
-            margin_so_mode=mt5.ACCOUNT_STOPOUT_MODE_PERCENT,
+            margin_so_mode=mode,
             trade_allowed=True,
             trade_expert=True,
-            margin_mode=mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING,
-            currency_digits=round(log10(rules["money_scale"][0])),
+            margin_mode=_MARGIN_MODES[self.account.hedging],
+            currency_digits=round(log10(self.account.tape.rules["money_scale"][0])),
             balance=balance,
             profit=equity - balance,
             equity=equity,
             margin=margin,
             margin_free=equity - margin,
             margin_level=100.0 * equity / margin if margin > 0.0 else 0.0,
-            margin_so_so=100.0 * float(rules["stop_out_level"][0]),
+            margin_so_call=least,  # no warning comes before
+            margin_so_so=least,
             server=SERVER,
             currency=self._terms.currency,
         )
+
+    def _stop_out(self) -> tuple[int, float]:
+        """``(ACCOUNT_STOPOUT_MODE_*, level)`` at which the account is stopped out."""
+        rules = self.account.tape.rules[0]
+        if rules["stop_out_money"] > 0.0:
+            return mt5.ACCOUNT_STOPOUT_MODE_MONEY, float(rules["stop_out_money"])
+        return mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 100.0 * float(rules["stop_out_level"])

@@ -1,46 +1,39 @@
 """SimulatedAccount: the broker's side of the simulated terminal, a lane of the kernel.
 
 It holds one account over a tape and calls the kernel for everything that moves money, at the same
-places of a bar as a backtest does, so that its book can be recorded like a backtest's. What it
-adds is MetaTrader's book-keeping: tickets, position identifiers, deals and orders of the past. A
-netting account: one position a symbol.
+places of a bar as a backtest does, so that its book can be recorded like a backtest's. Orders fill
+at the open of the forming bar; its stops, targets and stop-out come when it passes. What is held
+carries one stop and one target a symbol, in a hedging account for all its tickets.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import attrgetter
-from typing import TypeVar
 
 import numpy as np
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
-from mtquant.brokers.terminal_records import TradeDeal, TradeOrder, TradePosition, TradeRequest
+from mtquant.brokers.terminal_history import Holding, TradeHistory
+from mtquant.brokers.terminal_records import TradePosition, TradeRequest
 from mtquant.brokers.terminal_symbols import SymbolFeed
+from mtquant.jit import Structured
 from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_3
-from mtquant.risk.checks import ALLOWED
-from mtquant.sim.account import DEAL, Book, Tape, empty_book
+from mtquant.risk.reasons import ALLOWED
+from mtquant.sim.account import MOST_TICKETS, Tape, empty_book, margin_at_open
 from mtquant.sim.episodes import open_account
-from mtquant.sim.fills import carry, fill, margin_at_open, stop_out
+from mtquant.sim.inside import carry, inside_bar
 from mtquant.sim.kernel import close_bar, open_bar
+from mtquant.sim.orders import close_leg, execute, open_leg
+from mtquant.sim.records import DEAL
 
-Entry = TypeVar("Entry", TradeDeal, TradeOrder)
-
-_FIRST_TICKET = 1_000_001
 _DEALS_A_BAR = 256  # of which the book remembers the newest, should somebody send more
+_OFF_GRID = 1e-3  # ticks; float noise of a price stays far below
 
-
-@dataclass(frozen=True)
-class _Origin:
-    """Where an open position comes from."""
-
-    ticket: int
-    seconds: int
-    request: TradeRequest
+Levels = tuple[int, int]
+"""Stop and target in ticks, 0 for none."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +47,14 @@ class Execution:
 
 
 class SimulatedAccount:
-    """One netting account whose bar ``forming`` is open.
+    """One account whose bar ``forming`` is open.
 
     Attributes:
+        tape: What the kernel reads; stops act whether or not the strategy sets any.
         book: The kernel's state, one lane; its deals are those of the bar.
+        hedging: Whether each order opens a ticket; else one position a symbol.
         forming: Row of the panel whose open is the present; one past the last at the end.
+        history: Holdings, deals and orders as MetaTrader shows them.
         deals: All deals so far, by time.
         orders: All past orders, by time.
     """
@@ -76,26 +72,24 @@ class SimulatedAccount:
         Time ends with the close of bar ``rows[1]``.
         """
         start, self._last = rows
-        self.tape = tape
-        lane = empty_book(1, len(feeds))
-        self.book = Book(lane.account, lane.positions, np.zeros((1, _DEALS_A_BAR), DEAL))
+        rules = tape.rules.copy()
+        rules["managed"] = 1
+        self.tape = tape._replace(rules=rules)
+        self.hedging = bool(rules["hedging"][0])
+        # An order makes at most two deals, a bar's end closes all that is held.
+        self._most_deals = max(2, len(feeds) * (MOST_TICKETS if self.hedging else 1))
+        lane = empty_book(1, len(feeds), rules[0])
+        deals = np.zeros((1, _DEALS_A_BAR + self._most_deals), DEAL)
+        self.book = lane._replace(deals=deals)
         self.forming = start + 1
-        self.deals: list[TradeDeal] = []
-        self.orders: list[TradeOrder] = []
         self._panel = panel
         self._feeds = feeds
         self._instruments = [Instrument(feed.spec, feed.name) for feed in feeds]
-        self._origins: dict[int, _Origin] = {}
-        self._tickets = _FIRST_TICKET
         self._begun = start
-        open_account(self.book, tape, 0, start, self._last, balance)
-        opened = TradeDeal.of(
-            ticket=self._ticket(),
-            time=feeds[0].seconds(max(self.newest(0)[0] - 1, 0)),
-            type=mt5.DEAL_TYPE_BALANCE,
-            profit=balance,
-        )
-        self.deals.append(opened)
+        open_account(self.book, self.tape, 0, start, self._last, balance)
+        opened = feeds[0].seconds(max(self.newest(0)[0] - 1, 0))
+        self.history = TradeHistory(self._instruments, balance, opened)
+        self.deals, self.orders = self.history.deals, self.history.orders
 
     @property
     def finished(self) -> bool:
@@ -116,8 +110,8 @@ class SimulatedAccount:
         t = min(self.forming, self._last)
         ticks = int(self.tape.market["close" if self.finished else "open"][t, s])
         spread = int(self.tape.market["spread"][t, s])
-        numerator, denominator = self._feeds[s].spec.tick_fraction
-        return ticks * numerator / denominator, (ticks + spread) * numerator / denominator
+        instrument = self._instruments[s]
+        return instrument.price(ticks), instrument.price(ticks + spread)
 
     def lots(self, s: int, steps: int) -> float:
         """Lots of a count of lot steps."""
@@ -125,8 +119,8 @@ class SimulatedAccount:
 
     def step_value(self, s: int) -> float:
         """Account currency per 1.0 of price and lot step, now."""
-        t = min(self.forming, self._last)
-        return float(self.tape.contracts["step_units"][s] * self.tape.market["rate"][t, s])
+        t, contract = min(self.forming, self._last), self.tape.contracts[s]
+        return float(self.tape.market["value"][t, s] * contract["tick_d"] / contract["tick_n"])
 
     def equity_and_margin(self) -> tuple[float, float]:
         """Account currency, at the present quotes."""
@@ -135,33 +129,93 @@ class SimulatedAccount:
         return margin_at_open(self.book, self.tape, 0, self.forming)
 
     def positions(self) -> tuple[TradePosition, ...]:
-        """Open positions, in the order of the symbols."""
-        return tuple(self._position(s) for s in sorted(self._origins))
+        """Open positions, in the order of the symbols, the oldest ticket first."""
+        return tuple(map(self._position, self.history.holdings()))
+
+    def held(self, s: int) -> int:
+        """Signed lot steps held of a symbol."""
+        return int(self.book.positions["steps"][0, s])
 
     def execute(self, s: int, steps: int, request: TradeRequest) -> Execution:
-        """Fill a market order at the open of the forming bar.
+        """Fill a market order in the forming bar.
+
+        A hedging account closes the ticket that the request names, or opens one.
+
+        Args:
+            s: Symbol, which is tradable now.
+            steps: Signed lot steps; not more than a ticket holds, and on its other side.
+            request: With levels that :meth:`allows`.
 
         Returns:
-            What was executed; ``steps`` falls short where the opening part found no money.
+            What was executed; ``steps`` falls short where a leg was refused or filled in part.
         """
-        order, before = self._ticket(), self._room_for_deals()
-        executed = int(fill(self.book, self.tape, 0, s, self.forming, steps, ALLOWED))
+        order, before = self.history.new_ticket(), self._room_for_deals()
+        self._plan_stops(s, steps, request)
+        place = (self.book, self.tape, 0, s, self.forming, steps)
+        if not self.hedging:
+            executed = execute(*place, ALLOWED)
+        elif request.position:
+            executed = close_leg(*place, self._column(s, request.position), ALLOWED)
+        else:
+            executed = open_leg(*place, ALLOWED)
         if executed == 0:
             return Execution(order, 0, 0, 0.0)
         seconds = self._feeds[s].seconds(self.newest(s)[0])
-        deals = self._collect(before, request, order, seconds)
-        self.orders.append(self._past_order(s, order, deals[-1], request))
-        return Execution(order, deals[-1].ticket, executed, deals[-1].price)
+        deals = self.history.book(self._deals_since(before), request, order, seconds)
+        self.history.book_order(s, order, deals[-1], request, executed)
+        return Execution(order, deals[-1].ticket, int(executed), deals[-1].price)
+
+    def refusal(self, s: int) -> int:
+        """Reason code of the last order that was not executed."""
+        return int(self.book.positions["reason"][0, s])
+
+    def levels(self, s: int, stop: float, take: float) -> Levels | None:
+        """Two prices (0 for none) in ticks; None where one of them is no price of the symbol."""
+        contract, levels = self.tape.contracts[s], []
+        for price in (stop, take):
+            ticks = price * int(contract["tick_d"]) / int(contract["tick_n"])
+            if not 0.0 <= ticks < 2.0**53 or abs(ticks - round(ticks)) > _OFF_GRID:
+                return None
+            levels.append(round(ticks))
+        return levels[0], levels[1]
+
+    def standing(self, s: int) -> Levels:
+        """What a position of the symbol carries now."""
+        position = self.book.positions[0, s]
+        return int(position["stop"]), int(position["take"])
+
+    def allows(self, s: int, side: int, levels: Levels, standing: Levels = (0, 0)) -> bool:
+        """Whether a position may be given these levels now: on the right side and far enough.
+
+        Args:
+            s: Symbol.
+            side: 1 of a long, -1 of a short position.
+            levels: New stop and target.
+            standing: What it carries already; a level that stays is not judged again.
+        """
+        bid, ask = self.quote(s)
+        quoted = self._instruments[s].ticks(bid if side > 0 else ask)
+        nearest = max(int(self.tape.contracts["stops_ticks"][s]), 1)
+        rooms = (side * (quoted - levels[0]), side * (levels[1] - quoted))
+        return all(
+            level in (0, stands) or room >= nearest
+            for level, stands, room in zip(levels, standing, rooms, strict=True)
+        )
+
+    def move_stops(self, s: int, levels: Levels) -> None:
+        """Set stop and target of what is held; on a hedging account all tickets carry them."""
+        position = self.book.positions[0, s]
+        position["stop"], position["take"] = levels
 
     def advance(self) -> None:
-        """Let the forming bar pass: stop-out inside it, rollovers, mark; then the next forms."""
+        """Let the forming bar pass: stops and stop-out, rollovers, mark; then the next forms."""
         t, before = self.forming, self._room_for_deals()
-        _, stopped = stop_out(self.book, self.tape, 0, t)
-        if stopped:
+        _, stopped = inside_bar(self.book, self.tape, 0, t)
+        rows = self._deals_since(before)
+        if len(rows):
             end = self._panel.timeframe.minutes * 60 - 1
-            seconds = [self._feeds[s].seconds(self.newest(s)[0]) for s in self._origins]
-            request = TradeRequest.of(comment="stop out")
-            self._collect(before, request, 0, max(seconds) + end, mt5.DEAL_REASON_SO)
+            opened = max(self._feeds[s].seconds(self.newest(s)[0]) for s in set(rows["symbol"]))
+            self.history.book(rows, TradeRequest.of(), 0, opened + end)
         carry(self.book, self.tape, 0, t)
         equity = close_bar(self.book, self.tape, 0, t)
         if stopped or equity <= 0.0:
@@ -173,20 +227,9 @@ class SimulatedAccount:
 
         An order cannot carry that; reports of a paper run then name what a backtest's would.
         """
-        rows = self.book.deals[0, : int(self.book.account["n_deals"][0])]
-        rows["reason"] = np.asarray(reasons, np.int64)[rows["symbol"]]
-
-    def history(self, first: int, last: int) -> list[TradeDeal]:
-        """Deals with server times in ``[first, last]``."""
-        return _between(self.deals, first, last, attrgetter("time"))
-
-    def order_history(self, first: int, last: int) -> list[TradeOrder]:
-        """Past orders with server times in ``[first, last]``."""
-        return _between(self.orders, first, last, attrgetter("time_done"))
-
-    def _ticket(self) -> int:
-        self._tickets += 1
-        return self._tickets - 1
+        if self._begun == self.forming:  # else the book still shows the bar that closed
+            rows = self._deals_since(0)
+            rows["reason"] = np.asarray(reasons, np.int64)[rows["symbol"]]
 
     def _room_for_deals(self) -> int:
         """How many deals the book holds of this bar, after making room for one more order."""
@@ -195,101 +238,60 @@ class SimulatedAccount:
             open_bar(self.book, self.tape, 0, self.forming)
             self._begun = self.forming
         count = int(self.book.account["n_deals"][0])
-        if count + 2 + len(self._feeds) > _DEALS_A_BAR:
+        if count > _DEALS_A_BAR:
             count = self.book.account["n_deals"][0] = 0
         return count
 
-    def _collect(
-        self,
-        before: int,
-        request: TradeRequest,
-        order: int,
-        seconds: int,
-        reason: int = mt5.DEAL_REASON_EXPERT,
-    ) -> list[TradeDeal]:
-        """Book the kernel's newest deals as MetaTrader shows them."""
-        rows = self.book.deals[0, before : int(self.book.account["n_deals"][0])]
-        booked = []
-        for row in rows:
-            s, steps = int(row["symbol"]), int(row["steps"])
-            closing = bool(row["closing"])
-            ticket = self._ticket()
-            if not closing and s not in self._origins:
-                self._origins[s] = _Origin(order, seconds, request)
-            origin = self._origins[s]
-            deal = TradeDeal.of(
-                ticket=ticket,
-                order=order,
-                time=seconds,
-                time_msc=seconds * 1000,
-                type=mt5.DEAL_TYPE_BUY if steps > 0 else mt5.DEAL_TYPE_SELL,
-                entry=mt5.DEAL_ENTRY_OUT if closing else mt5.DEAL_ENTRY_IN,
-                magic=origin.request.magic if reason == mt5.DEAL_REASON_SO else request.magic,
-                position_id=origin.ticket,
-                reason=reason,
-                volume=self.lots(s, abs(steps)),
-                price=float(row["price"]),
-                commission=0.0 - float(row["commission"]),
-                swap=float(row["swap"]),
-                profit=float(row["profit"]),
-                symbol=self._feeds[s].name,
-                comment=request.comment,
-            )
-            booked.append(deal)
-            if closing and (self.book.positions["steps"][0, s] == 0 or not rows["closing"][-1]):
-                del self._origins[s]
-        self.deals += booked
-        return booked
+    def _deals_since(self, before: int) -> Structured:
+        """The bar's deals from a count on, a view."""
+        rows: Structured = self.book.deals[0, before : int(self.book.account["n_deals"][0])]
+        return rows
 
-    def _position(self, s: int) -> TradePosition:
-        position, origin = self.book.positions[0, s], self._origins[s]
-        steps, entry = int(position["steps"]), float(position["entry"])
+    def _plan_stops(self, s: int, steps: int, request: TradeRequest) -> None:
+        """Tell the kernel how far from the quote an increase is to set its stop and target."""
+        position, instrument = self.book.positions[0, s], self._instruments[s]
         bid, ask = self.quote(s)
-        price = bid if steps > 0 else ask
+        quoted = instrument.ticks(bid if steps > 0 else ask)
+        for name, price in (("stop_distance", request.sl), ("take_distance", request.tp)):
+            position[name] = abs(quoted - instrument.ticks(price)) if price else 0
+
+    def _column(self, s: int, ticket: int) -> int:
+        """Where the kernel keeps a ticket of a hedging book."""
+        held = self.history.holding(ticket)
+        assert held is not None, "the terminal has judged the request"
+        return self._numbers(s).index(held.number)
+
+    def _numbers(self, s: int) -> list[int]:
+        """Numbers of a symbol's open tickets in a hedging book, the oldest first."""
+        first, count = s * MOST_TICKETS, int(self.book.positions["tickets"][0, s])
+        numbers: list[int] = self.book.tickets["number"][0, first : first + count].tolist()
+        return numbers
+
+    def _position(self, held: Holding) -> TradePosition:
+        s, instrument = held.symbol, self._instruments[held.symbol]
+        record = self.book.positions[0, s]
+        if self.hedging:
+            record = self.book.tickets[0, s * MOST_TICKETS + self._numbers(s).index(held.number)]
+        entry, (bid, ask) = instrument.price(float(record["entry"])), self.quote(s)
+        price = bid if held.steps > 0 else ask
+        stop, take = self.standing(s)
         return TradePosition.of(
-            ticket=origin.ticket,
-            time=origin.seconds,
-            time_msc=origin.seconds * 1000,
-            time_update=origin.seconds,
-            time_update_msc=origin.seconds * 1000,
-            type=mt5.POSITION_TYPE_BUY if steps > 0 else mt5.POSITION_TYPE_SELL,
-            magic=origin.request.magic,
-            identifier=origin.ticket,
+            ticket=held.ticket,
+            time=held.seconds,
+            time_msc=held.seconds * 1000,
+            time_update=held.seconds,
+            time_update_msc=held.seconds * 1000,
+            type=mt5.POSITION_TYPE_BUY if held.steps > 0 else mt5.POSITION_TYPE_SELL,
+            magic=held.request.magic,
+            identifier=held.ticket,
             reason=mt5.POSITION_REASON_EXPERT,
-            volume=self.lots(s, abs(steps)),
+            volume=instrument.lots(abs(held.steps)),
             price_open=entry,
+            sl=instrument.price(stop),
+            tp=instrument.price(take),
             price_current=price,
-            swap=float(position["swap"]),
-            profit=steps * (price - entry) * self.step_value(s),
-            symbol=self._feeds[s].name,
-            comment=origin.request.comment,
+            swap=float(record["swap"]),
+            profit=held.steps * (price - entry) * self.step_value(s),
+            symbol=instrument.broker_name,
+            comment=held.request.comment,
         )
-
-    def _past_order(
-        self, s: int, ticket: int, deal: TradeDeal, request: TradeRequest
-    ) -> TradeOrder:
-        return TradeOrder.of(
-            ticket=ticket,
-            time_setup=deal.time,
-            time_setup_msc=deal.time_msc,
-            time_done=deal.time,
-            time_done_msc=deal.time_msc,
-            type=request.type,
-            type_filling=request.type_filling,
-            state=mt5.ORDER_STATE_FILLED,
-            magic=request.magic,
-            position_id=deal.position_id,
-            reason=mt5.ORDER_REASON_EXPERT,
-            volume_initial=request.volume,
-            price_open=deal.price,
-            price_current=deal.price,
-            symbol=self._feeds[s].name,
-            comment=request.comment,
-        )
-
-
-def _between(
-    entries: list[Entry], first: int, last: int, seconds: Callable[[Entry], int]
-) -> list[Entry]:
-    start = bisect_left(entries, first, key=seconds)
-    return entries[start : bisect_right(entries, last, lo=start, key=seconds)]

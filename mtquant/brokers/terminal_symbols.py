@@ -100,7 +100,7 @@ class SymbolFeed:
             swap_rollover3days=0 if triple is None else (WEEKDAYS.index(triple) + 1) % 7,
             expiration_mode=mt5.SYMBOL_EXPIRATION_GTC,
             filling_mode=mt5.SYMBOL_FILLING_FOK | mt5.SYMBOL_FILLING_IOC,
-            order_mode=mt5.SYMBOL_ORDER_MARKET,
+            order_mode=mt5.SYMBOL_ORDER_MARKET | mt5.SYMBOL_ORDER_SL | mt5.SYMBOL_ORDER_TP,
             bid=bid,
             ask=ask,
             point=spec.point,

@@ -1,7 +1,9 @@
 """The simulated terminal's calls about positions, orders, deals and money.
 
-Market orders on a netting account. Each is checked as a server would (symbol, session, volume
-grid, money) and then executed by the kernel; a refusal is an answer with a retcode, not a failure.
+Market orders and changes of stops. Each is judged as a server would (``terminal_judge``) and then
+executed by the kernel, which has the last word about money; a refusal is an answer with a retcode,
+not a failure. A server that takes only a part of an order says ``DONE_PARTIAL``, whatever the
+filling: that is what a lane's own draws of ``partial_probability`` are for.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from fnmatch import fnmatch
 from typing import TypeVar
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.terminal_judge import RETCODES, Verdict, judge
 from mtquant.brokers.terminal_records import (
     OrderCheckResult,
     OrderSendResult,
@@ -23,16 +26,23 @@ from mtquant.brokers.terminal_state import TerminalState, api, not_found
 
 Entry = TypeVar("Entry", TradeDeal, TradeOrder, TradePosition)
 
-_FILLINGS = (mt5.ORDER_FILLING_FOK, mt5.ORDER_FILLING_IOC)
 _TEXTS = {
     mt5.TRADE_RETCODE_DONE: "Request executed",
     mt5.TRADE_RETCODE_DONE_PARTIAL: "Request executed partially",
+    mt5.TRADE_RETCODE_REJECT: "Request rejected",
     mt5.TRADE_RETCODE_INVALID: "Invalid request",
     mt5.TRADE_RETCODE_INVALID_VOLUME: "Invalid volume",
+    mt5.TRADE_RETCODE_INVALID_STOPS: "Invalid stops",
     mt5.TRADE_RETCODE_TRADE_DISABLED: "Trade is disabled",
     mt5.TRADE_RETCODE_MARKET_CLOSED: "Market closed",
     mt5.TRADE_RETCODE_NO_MONEY: "No money",
+    mt5.TRADE_RETCODE_PRICE_OFF: "Off quotes",
+    mt5.TRADE_RETCODE_NO_CHANGES: "No changes",
     mt5.TRADE_RETCODE_INVALID_FILL: "Unsupported filling mode",
+    mt5.TRADE_RETCODE_POSITION_CLOSED: "Position is closed",
+    mt5.TRADE_RETCODE_INVALID_CLOSE_VOLUME: "Close volume exceeds the position",
+    mt5.TRADE_RETCODE_LIMIT_POSITIONS: "Too many positions",
+    mt5.TRADE_RETCODE_HEDGE_PROHIBITED: "Opposite positions are prohibited",
 }
 
 
@@ -71,7 +81,9 @@ class TradingCalls(TerminalState):
     @api
     def history_deals_total(self, date_from: object, date_to: object, /) -> int | None:
         """How many deals lie between two dates."""
-        return len(self.account.history(epoch_seconds(date_from), epoch_seconds(date_to)))
+        return len(
+            self.account.history.deals_between(epoch_seconds(date_from), epoch_seconds(date_to))
+        )
 
     @api
     def history_deals_get(
@@ -86,12 +98,14 @@ class TradingCalls(TerminalState):
             return tuple(d for d in self.account.deals if d.order == ticket)
         if position is not None:
             return tuple(d for d in self.account.deals if d.position_id == position)
-        return _grouped(self.account.history(*_between(dates)), group)
+        return _grouped(self.account.history.deals_between(*_between(dates)), group)
 
     @api
     def history_orders_total(self, date_from: object, date_to: object, /) -> int | None:
         """How many past orders lie between two dates."""
-        return len(self.account.order_history(epoch_seconds(date_from), epoch_seconds(date_to)))
+        return len(
+            self.account.history.orders_between(epoch_seconds(date_from), epoch_seconds(date_to))
+        )
 
     @api
     def history_orders_get(
@@ -106,7 +120,7 @@ class TradingCalls(TerminalState):
             return tuple(o for o in self.account.orders if o.ticket == ticket)
         if position is not None:
             return tuple(o for o in self.account.orders if o.position_id == position)
-        return _grouped(self.account.order_history(*_between(dates)), group)
+        return _grouped(self.account.history.orders_between(*_between(dates)), group)
 
     @api
     def order_calc_margin(
@@ -138,35 +152,39 @@ class TradingCalls(TerminalState):
     def order_check(self, request: object, /) -> OrderCheckResult | None:
         """What stands against a request now; 0 is nothing."""
         parsed = parse_request(request)
-        retcode, s, steps = self._judge(parsed)
+        s, verdict = self._judge(parsed)
         equity, margin = self.account.equity_and_margin()
-        if retcode == 0:
+        if verdict.retcode == 0:
             bid, ask = self.account.quote(s)
             share = float(self.account.tape.contracts["margin_share"][s])
-            price = ask if steps > 0 else bid
-            margin += abs(steps) * price * self.account.step_value(s) * share
+            price = ask if verdict.steps > 0 else bid
+            margin += abs(verdict.steps) * price * self.account.step_value(s) * share
         return OrderCheckResult.of(
-            retcode=retcode,
+            retcode=verdict.retcode,
             balance=float(self.account.book.account["balance"][0]),
             equity=equity,
             margin=margin,
             margin_free=equity - margin,
             margin_level=100.0 * equity / margin if margin > 0.0 else 0.0,
-            comment=_TEXTS.get(retcode, "Done"),
+            comment=_TEXTS.get(verdict.retcode, "Done"),
             request=parsed,
         )
 
     @api
     def order_send(self, request: object, /) -> OrderSendResult | None:
-        """Execute a market order at the forming bar's open, or say why not."""
+        """Execute a market order in the forming bar or move stops, or say why not."""
         parsed = parse_request(request)
-        retcode, s, steps = self._judge(parsed)
-        if retcode != 0:
-            return self._answer(parsed, retcode)
-        done = self.account.execute(s, steps, parsed)
+        s, verdict = self._judge(parsed)
+        if verdict.retcode != 0:
+            return self._answer(parsed, verdict.retcode)
+        if parsed.action == mt5.TRADE_ACTION_SLTP:
+            self.account.move_stops(s, verdict.levels)
+            return self._answer(parsed, mt5.TRADE_RETCODE_DONE)
+        done = self.account.execute(s, verdict.steps, parsed)
         if done.steps == 0:
-            return self._answer(parsed, mt5.TRADE_RETCODE_NO_MONEY)
-        part = done.steps != steps
+            reason = self.account.refusal(s)
+            return self._answer(parsed, RETCODES.get(reason, mt5.TRADE_RETCODE_REJECT))
+        part = done.steps != verdict.steps
         bid, ask = self.account.quote(s)
         return self._answer(
             parsed,
@@ -189,23 +207,14 @@ class TradingCalls(TerminalState):
             **values,
         )
 
-    def _judge(self, request: TradeRequest) -> tuple[int, int, int]:
-        """``(retcode or 0, symbol, signed lot steps)`` of a request."""
+    def _judge(self, request: TradeRequest) -> tuple[int, Verdict]:
+        """The symbol of a request, and what stands against it."""
         if request.symbol not in self._index:
             raise not_found()
         s = self._index[request.symbol]
         if not self._traded(s):
-            return mt5.TRADE_RETCODE_TRADE_DISABLED, s, 0
-        if request.action != mt5.TRADE_ACTION_DEAL or request.type > mt5.ORDER_TYPE_SELL:
-            return mt5.TRADE_RETCODE_INVALID, s, 0
-        if request.type_filling not in _FILLINGS:
-            return mt5.TRADE_RETCODE_INVALID_FILL, s, 0
-        steps = self._feeds[s].steps(request.volume)
-        if steps is None:
-            return mt5.TRADE_RETCODE_INVALID_VOLUME, s, 0
-        if not self.account.tradable(s):
-            return mt5.TRADE_RETCODE_MARKET_CLOSED, s, 0
-        return 0, s, steps if request.type == mt5.ORDER_TYPE_BUY else -steps
+            return s, Verdict(mt5.TRADE_RETCODE_TRADE_DISABLED)
+        return s, judge(self.account, self._feeds[s], s, request)
 
 
 def _between(dates: tuple[object, ...]) -> tuple[int, int]:

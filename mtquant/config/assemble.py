@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,10 @@ from mtquant.features.pipeline import FittedPipeline
 from mtquant.jit import Structured
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
+from mtquant.market.timeframe import Timeframe
 from mtquant.risk.sizing import RANGE_PER_DEVIATION
 from mtquant.sim.account import Tape
+from mtquant.sim.correlation import pair_correlations
 from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_row
 
 YEAR_NS = 365.25 * 86_400e9
@@ -75,14 +78,29 @@ def bars_per_year(time_ns: npt.NDArray[np.int64]) -> float:
 
 def market_of(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> Structured:
     """``BAR[T, S]`` of a panel under an env's account and sizing."""
-    return market_columns(panel, specs, env.account.currency, env.sizing.atr_bars)
+    gates = env.limits.gates()
+    return market_columns(panel, specs, env.account.currency, env.sizing.atr_bars, gates)
 
 
 def contracts_of(env: EnvConfig, specs: Sequence[SymbolSpec]) -> Structured:
     """``CONTRACT[S]`` under an env's leverage and costs."""
     costs = env.costs
     points = 0.0 if costs.slippage == "none" else costs.slippage_points
-    return contract_rows(specs, env.account.leverage, points, costs.commission_per_lot)
+    return contract_rows(
+        specs,
+        env.account.leverage,
+        points,
+        costs.commission_per_lot,
+        timeframe=Timeframe.parse(env.timeframe),
+        most_leverage=env.limits.leverage,
+    )
+
+
+def correlation_of(env: EnvConfig, market: Structured) -> npt.NDArray[np.float32]:
+    """The tape's correlations, no columns where no limit reads them."""
+    if env.limits.max_correlation is None or market.shape[1] == 1:
+        return np.zeros((0, 0), np.float32)
+    return pair_correlations(market, env.limits.correlation_bars)
 
 
 def reward_scale(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> float:
@@ -96,42 +114,32 @@ def reward_scale(env: EnvConfig, panel: Panel, specs: Sequence[SymbolSpec]) -> f
     """
     market = market_of(env, panel, specs)
     gross = np.zeros(len(panel) - 1)
-    for s, close in enumerate(closing_prices(market, specs).T):
-        worth = close * market["rate"][:, s]
-        held = leverage_at_full_size(env, close, market["atr"][:, s])
-        gross += held[:-1] * market["rate"][1:, s] * np.diff(close) / worth[:-1]
+    for bars in market.T:
+        held = leverage_at_full_size(env, bars) / (bars["close"] * bars["value"])
+        gross += held[:-1] * bars["value"][1:] * np.diff(bars["close"])
     scale = float(np.std(gross))
     if not scale > 0.0:
         raise DataError(f"{env.name}: prices never move on the training bars; check the data")
     return scale
 
 
-def closing_prices(market: Structured, specs: Sequence[SymbolSpec]) -> npt.NDArray[np.float64]:
-    """Bid closes in price units, ``[T, S]``, of a market in ticks."""
-    fractions = [spec.tick_fraction for spec in specs]
-    numerators = np.array([n for n, _ in fractions])
-    prices: npt.NDArray[np.float64] = market["close"] * numerators / [d for _, d in fractions]
-    return prices
+def leverage_at_full_size(env: EnvConfig, bars: Structured) -> npt.NDArray[np.float64]:
+    """Notional over equity at ``|action| = 1``, before rounding to lots, in the shape of ``bars``.
 
-
-def leverage_at_full_size(
-    env: EnvConfig, close: npt.NDArray[np.float64], atr: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
-    """Notional over equity at ``|action| = 1``, before rounding to lots, ``[T]``.
-
-    Kelly sizing stands where its record begins; a cap by volume is left aside.
+    Kelly sizing stands where its record begins; caps by volume and lots are left aside.
     """
-    sizing = env.sizing
+    sizing, close, atr = env.sizing, bars["close"], bars["atr"]
     if sizing.method == "fixed_fractional":
-        wanted = np.full(close.size, sizing.notional_fraction)
+        wanted = np.full(close.shape, sizing.notional_fraction)
     else:
         risk, distance = sizing.risk_fraction, atr * sizing.atr_multiple
         if sizing.method == "kelly":
             risk = sizing.kelly.prior_risk
         elif sizing.method == "volatility_target":
             risk, distance = sizing.target_per_bar, atr / RANGE_PER_DEVIATION
-        wanted = np.divide(risk * close, distance, out=np.zeros(close.size), where=distance > 0)
-    capped: npt.NDArray[np.float64] = np.minimum(wanted, env.limits.max_exposure)
+        wanted = np.divide(risk * close, distance, out=np.zeros(close.shape), where=distance > 0)
+    most = min(env.limits.max_exposure, env.limits.max_position or inf)
+    capped: npt.NDArray[np.float64] = np.minimum(wanted, most)
     return capped
 
 
@@ -153,15 +161,23 @@ def assemble_tape(
         rules: From :meth:`EnvConfig.rules`.
         market: What :func:`market_of` gave for this panel, where it is at hand already.
     """
+    market = market_of(env, panel, specs) if market is None else market
     return Tape(
-        market=market_of(env, panel, specs) if market is None else market,
+        market=market,
         day=broker_days(panel, specs[0]),
         features=features,
         contracts=contracts_of(env, specs),
         rules=rules_row(rules),
+        correlation=correlation_of(env, market),
     )
 
 
+def look_back(env: EnvConfig) -> int:
+    """Closed bars that sizing and checks read beside the newest."""
+    correlated = env.limits.max_correlation is not None and len(env.symbols) > 1
+    return max(env.sizing.atr_bars, env.limits.correlation_bars if correlated else 0)
+
+
 def warm_up(pipeline: FittedPipeline, env: EnvConfig) -> int:
-    """Bars before the first decision: what the features and the ATR of sizing look back on."""
-    return max(pipeline.lookback, env.sizing.atr_bars + 1)
+    """Bars before the first decision: what the features, sizing and checks look back on."""
+    return max(pipeline.lookback, look_back(env) + 1)

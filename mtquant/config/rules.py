@@ -1,10 +1,12 @@
 """The parts of an env's configuration that become the kernel's rules.
 
-AccountConfig, LimitsConfig     money and how much of it may be at stake
-SizingConfig, KellyConfig       from an action to lots
-CostsConfig                     what a deal costs beside the spread
-BreakerConfig                   when to stop
-RewardConfig                    what training is told
+AccountConfig               money and leverage
+SizingConfig, KellyConfig   from an action to lots
+CostsConfig                 what a deal costs beside the spread
+BreakerConfig               when to stop
+RewardConfig                what training is told
+
+How much may be at stake is in :mod:`mtquant.config.limits`.
 """
 
 from __future__ import annotations
@@ -24,13 +26,25 @@ Level = Annotated[int, Field(ge=1, le=3)]
 
 
 class AccountConfig(Frozen):
-    """The account: ``capital`` in ``currency``, ``leverage`` and the stop-out margin level."""
+    """The account.
+
+    Attributes:
+        currency: Of money.
+        capital: First deposit.
+        leverage: Of margins.
+        stop_out_level: Equity over margin at which the broker closes positions.
+        stop_out_money: Equity at which it does, where the broker counts in money; 0 if not.
+        money_digits: Decimals of money.
+        book: ``netting``, one position a symbol, or ``hedging``, up to eight tickets of one side.
+    """
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     capital: Positive = 10_000.0
     leverage: Annotated[float, Field(ge=1, le=5000)] = 100.0
     stop_out_level: Fraction = 0.5
+    stop_out_money: NotNegative = 0.0
     money_digits: Annotated[int, Field(ge=0, le=8)] = 2
+    book: Literal["netting", "hedging"] = "netting"
 
 
 class KellyConfig(Frozen):
@@ -138,22 +152,21 @@ class CostsConfig(Frozen):
         }
 
 
-class LimitsConfig(Frozen):
-    """Pre-trade limits; ``max_exposure`` is gross notional over equity."""
-
-    max_exposure: Positive = 5.0
-
-
 class BreakerConfig(Frozen):
     """Daily losses, as fractions of the day's starting equity, that trip the three levels.
 
     Four brakes may be added, each with the level that it trips: ``weekly_loss`` of the week's
     starting equity, ``drawdown`` from the peak, ``start_loss`` of the equity at the beginning (1
-    is off), and ``losing_run`` round trips lost one after the other (0 is off).
+    is off), and ``losing_run`` round trips lost one after the other (0 is off). LEVEL_2 closes
+    ``shed`` of the exposure it found, the riskiest first.
+
+    Live and paper alone: a person may reset a trip ``cooldown_minutes`` after it, and after
+    ``max_errors`` failed orders (0 is off) within ``error_bars`` bars only reductions are sent.
     """
 
     daily_loss: tuple[Fraction, Fraction, Fraction] = (0.05, 0.10, 0.15)
     shrink: Fraction = 0.75
+    shed: Annotated[float, Field(ge=0, le=1)] = 0.5
     weekly_loss: Fraction = 1.0
     weekly_loss_level: Level = LEVEL_3
     drawdown: Fraction = 1.0
@@ -162,6 +175,9 @@ class BreakerConfig(Frozen):
     start_loss_level: Level = LEVEL_3
     losing_run: Annotated[int, Field(ge=0)] = 0
     losing_run_level: Level = LEVEL_3
+    cooldown_minutes: NotNegative = 60.0
+    max_errors: Annotated[int, Field(ge=0)] = 3
+    error_bars: Annotated[int, Field(ge=1)] = 24
 
     @field_validator("daily_loss")
     @classmethod
@@ -173,7 +189,8 @@ class BreakerConfig(Frozen):
     def rules(self) -> dict[str, float]:
         """The kernel's rules of the breaker."""
         daily = {f"daily_loss_level_{k}": loss for k, loss in enumerate(self.daily_loss, start=1)}
-        others = self.model_dump(exclude={"daily_loss"})
+        not_the_kernels = {"daily_loss", "cooldown_minutes", "max_errors", "error_bars"}
+        others = self.model_dump(exclude=not_the_kernels)
         losses = (self.weekly_loss, self.drawdown, self.start_loss)
         return {**daily, **others, "brakes": min(losses) < 1.0 or self.losing_run > 0}
 

@@ -3,8 +3,8 @@
     EnvConfig     one trading environment, ``envs/*.yaml``
     AgentConfig   one agent, ``configs/agents/*.yaml``
 
-Defaults stand here and in :mod:`mtquant.config.rules` alone. ``config_id`` hashes the resolved
-values, so two files that mean the same have the same id.
+Defaults stand here and in ``rules``, ``limits`` and ``protection`` beside it alone.
+``config_id`` hashes the resolved values, so two files that mean the same have the same id.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     Field,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
 
+from mtquant.config.limits import LimitsConfig
+from mtquant.config.protection import ExecutionConfig, StopsConfig
 from mtquant.config.rules import (
     AccountConfig,
     BreakerConfig,
     CostsConfig,
-    LimitsConfig,
     RewardConfig,
     SizingConfig,
 )
-from mtquant.errors import ConfigError
-from mtquant.market.model import Fraction, Frozen
+from mtquant.errors import ConfigError, unknown
+from mtquant.market.model import Fraction, Frozen, Positive
 from mtquant.market.timeframe import Timeframe
 
 RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
@@ -80,6 +82,18 @@ class SplitConfig(Frozen):
         return self
 
 
+class UnitsConfig(Frozen):
+    """What the account's columns are measured in; None takes ``limits`` and ``breaker``.
+
+    Attributes:
+        exposure: Notional over equity that is shown as 1.
+        day_loss: Loss of a day that is shown as -1.
+    """
+
+    exposure: Positive | None = None
+    day_loss: Fraction | None = None
+
+
 class EnvConfig(Frozen):
     """One trading environment."""
 
@@ -89,9 +103,12 @@ class EnvConfig(Frozen):
     features: Annotated[tuple[FeatureChoice, ...], Field(min_length=1)] = ("default",)
     account: AccountConfig = AccountConfig()
     sizing: SizingConfig = SizingConfig()
+    stops: StopsConfig = StopsConfig()
     costs: CostsConfig = CostsConfig()
+    execution: ExecutionConfig = ExecutionConfig()
     limits: LimitsConfig = LimitsConfig()
     breaker: BreakerConfig = BreakerConfig()
+    units: UnitsConfig = UnitsConfig()
     reward: RewardConfig = RewardConfig()
     episode: EpisodeConfig = EpisodeConfig()
     split: SplitConfig = SplitConfig()
@@ -110,6 +127,14 @@ class EnvConfig(Frozen):
         if len(set(symbols)) < len(symbols):
             raise ValueError(f"a symbol stands twice in {list(symbols)}")
         return symbols
+
+    @field_validator("limits")
+    @classmethod
+    def _of_what_is_traded(cls, limits: LimitsConfig, info: ValidationInfo) -> LimitsConfig:
+        traded = info.data.get("symbols", limits.named_symbols)
+        for symbol in sorted(limits.named_symbols.difference(traded)):
+            raise ValueError(unknown("symbol of the env", symbol, traded))
+        return limits
 
     @property
     def config_id(self) -> str:
@@ -134,11 +159,17 @@ class EnvConfig(Frozen):
         """
         return {
             **self.sizing.rules(),
+            **self.stops.rules(),
             **self.costs.rules(training),
+            **self.execution.rules(training),
+            **self.limits.rules(),
             **self.breaker.rules(),
             **self.reward.rules(),
-            "max_exposure": self.limits.max_exposure,
+            "exposure_unit": self.units.exposure or 0.0,
+            "loss_unit": self.units.day_loss or 0.0,
             "stop_out_level": self.account.stop_out_level,
+            "stop_out_money": self.account.stop_out_money,
+            "hedging": self.account.book == "hedging",
             "capital": self.account.capital,
             "money_scale": 10.0**self.account.money_digits,
             "reward_scale": reward_scale,

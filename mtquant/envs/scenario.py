@@ -17,8 +17,8 @@ from mtquant.config.assemble import (
     Splits,
     assemble_tape,
     bars_per_year,
-    closing_prices,
     leverage_at_full_size,
+    look_back,
     market_of,
     reward_scale,
     split_rows,
@@ -33,7 +33,8 @@ from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
 from mtquant.features.scaler import CLIP, Float32
 from mtquant.jit import Structured
 from mtquant.sim.account import Tape
-from mtquant.sim.simulator import Simulator, account_feature_names
+from mtquant.sim.observation import account_feature_names
+from mtquant.sim.simulator import Simulator
 
 SPLITS = ("train", "validation", "test", "all")
 
@@ -64,7 +65,7 @@ class Scenario:
             DataError: Too few bars; says how many are needed.
         """
         pipeline = FeaturePipeline(env.features, env.symbols)
-        needed = max(pipeline.lookback, env.sizing.atr_bars + 1)
+        needed = max(pipeline.lookback, look_back(env) + 1)
         splits = split_rows(len(market.panel), needed, env.split)
         train = market.panel[: splits.train[1] + 1]
         return cls(env, market, pipeline.fit(train), reward_scale(env, train, market.specs), splits)
@@ -98,19 +99,15 @@ class Scenario:
 
     def leverage_at_full_size(self, row: int) -> float:
         """Largest notional over equity that one symbol has at ``|action| = 1`` on a row."""
-        return max(
-            float(leverage_at_full_size(self.env, closes, self._market["atr"][:, s])[row])
-            for s, closes in enumerate(closing_prices(self._market, self.market.specs).T)
-        )
+        return float(leverage_at_full_size(self.env, self._market[row : row + 1]).max())
 
     def full_size_steps(self, rows: tuple[int, int], symbol: int) -> int:
         """Lot steps of one symbol at ``|action| = 1`` for the env's capital, median over rows."""
         span = slice(rows[0], rows[1] + 1)
-        spec, bars = self.market.specs[symbol], self._market[span]
-        close = closing_prices(bars, self.market.specs)[:, symbol]
-        leverage = leverage_at_full_size(self.env, close, bars["atr"][:, symbol])
-        worth = close * spec.contract_size * spec.lot_step * bars["rate"][:, symbol]
-        return int(np.median(leverage * self.env.account.capital / worth) + 1e-9)
+        bars = self._market[span, symbol]
+        leverage = leverage_at_full_size(self.env, bars)
+        notional = bars["close"] * bars["value"]
+        return int(np.median(leverage * self.env.account.capital / notional) + 1e-9)
 
     def rows(self, split: str) -> tuple[int, int]:
         """First and last row of a split.

@@ -12,11 +12,18 @@ import numpy.typing as npt
 from mtquant.config.data import resolve_market
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.risk.breaker import LEVEL_NAMES
-from mtquant.risk.checks import REASONS
+from mtquant.risk.reasons import REASONS
+from mtquant.sim.episodes import show
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
-from mtquant.sim.simulator import account_feature_names, seed_lanes
+from mtquant.sim.observation import account_feature_names
+from mtquant.sim.randomness import seed_lanes
 
 Float32 = npt.NDArray[np.float32]
+
+
+# By number, whole floats included.
+REASON_OF = dict(enumerate(REASONS))
+LEVEL_OF = dict(enumerate(LEVEL_NAMES))
 
 
 class TradingEnv(gym.Env[Float32, Float32]):
@@ -35,6 +42,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
     |---|---|---|
     | market | the env's features, symbol by symbol, scaled on the training split | [-5, 5] |
     | account, each symbol | `position`, `position_profit`, `position_age` | [-1, 1] |
+    | account, each symbol | `stop_distance`, `stopped_side` | [-1, 1] |
     | account | `drawdown`, `day_gain`, `breaker_level` | [-1, 1] |
 
     ## One step
@@ -87,11 +95,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(symbols),), np.float32)
         self._lot_steps = [spec.lot_step for spec in scenario.market.specs]
         self._times = scenario.times
-        # Views, because looking a field up costs more than reading it.
-        account, positions = self._simulator.book.account, self._simulator.book.positions[0]
-        self._cursor, self._level = account["cursor"], account["level"]
-        self._equity, self._balance = account["equity"], account["balance"]
-        self._steps, self._reasons = positions["steps"], positions["reason"]
+        self._shape = self.action_space.shape
         self._status = TRUNCATED
 
     def reset(
@@ -104,30 +108,37 @@ class TradingEnv(gym.Env[Float32, Float32]):
             lane_seed = int(self.np_random.integers(2**63)) if seed is None else seed
             seed_lanes(self._simulator.book, lane_seed)
         self._status = RUNNING
-        return self._simulator.reset()[0].copy(), self._info()
+        observation = self._simulator.reset()[0].copy()
+        show(self._simulator.book, 0, self._simulator.shown)
+        return observation, self._info()
 
     def step(self, action: Float32) -> tuple[Float32, float, bool, bool, dict[str, Any]]:
         """One bar."""
         if self._status != RUNNING:
             raise gym.error.ResetNeeded("the episode is over; call reset() first")
-        if getattr(action, "shape", None) != self.action_space.shape:
-            action = np.asarray(action, np.float32).reshape(self.action_space.shape)
+        if getattr(action, "shape", None) != self._shape:
+            action = np.asarray(action, np.float32).reshape(self._shape)
         observation, reward, status = self._simulator.step_lane(0, action)
         self._status = status
         info = self._info()
         if status != RUNNING:
             info["episode_summary"] = dict(vars(self._simulator.summary()))
-        return observation.copy(), reward, status == TERMINATED, status == TRUNCATED, info
+        return observation, reward, status == TERMINATED, status == TRUNCATED, info
 
     def _info(self) -> dict[str, Any]:
-        held, reasons = self._steps.tolist(), self._reasons.tolist()
+        shown = self._simulator.shown.tolist()
+        if len(shown) == 6:  # one symbol, where comprehensions would be half of a step
+            lots, reasons = [shown[4] * self._lot_steps[0]], [REASON_OF[shown[5]]]
+        else:
+            lots = [n * lot for n, lot in zip(shown[4::2], self._lot_steps, strict=True)]
+            reasons = [REASON_OF[code] for code in shown[5::2]]
         return {
-            "time": self._times[self._cursor.item()],
-            "equity": self._equity.item(),
-            "balance": self._balance.item(),
-            "breaker": LEVEL_NAMES[self._level.item()],
-            "position_lots": [n * step for n, step in zip(held, self._lot_steps, strict=True)],
-            "reason": [REASONS[code] for code in reasons],
+            "time": self._times[int(shown[0])],
+            "equity": shown[1],
+            "balance": shown[2],
+            "breaker": LEVEL_OF[shown[3]],
+            "position_lots": lots,
+            "reason": reasons,
         }
 
 

@@ -58,7 +58,9 @@ class SB3VecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Take the actions for the next :meth:`step_wait`."""
-        self._actions = np.asarray(actions, np.float32).reshape(self._actions.shape)
+        if actions.shape != self._actions.shape:
+            actions = np.reshape(actions, self._actions.shape)
+        self._actions = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """One bar of every lane."""
@@ -74,7 +76,7 @@ class SB3VecEnv(VecEnv):
                     "episode_summary": dict(vars(summary)),
                 }
                 self.finished.append(summary)
-        return result.observations, result.rewards, result.statuses != 0, infos
+        return result.observations, result.rewards, result.over, infos
 
     def take_finished(self) -> list[EpisodeSummary]:
         """Episodes that ended since the last call."""

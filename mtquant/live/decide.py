@@ -9,65 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from mtquant.agents.base import Agent, Float32
-from mtquant.config.assemble import contracts_of, market_of, warm_up
+from mtquant.config.assemble import contracts_of, correlation_of, look_back, market_of, warm_up
 from mtquant.config.schema import EnvConfig
 from mtquant.features.observed import observed_features
 from mtquant.features.pipeline import FittedPipeline
-from mtquant.live.record import AccountRecord, BrokerBalance, bring_forward, record_of
+from mtquant.live.decision import Decision, Guard
+from mtquant.live.forward import bring_forward
+from mtquant.live.found import BrokerBalance
+from mtquant.live.levels import close_passed
+from mtquant.live.record import AccountRecord, record_of
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.breaker import LEVEL_2, LEVEL_NAMES, limit
-from mtquant.risk.checks import REASONS
-from mtquant.sim.account import (
-    Book,
-    Tape,
-    account_features,
-)
-from mtquant.sim.kernel import decide
-from mtquant.sim.simulator import account_feature_names
+from mtquant.risk.reasons import MAX_HOLDING, REASONS, TOO_MANY_TICKETS
+from mtquant.risk.verdict import PreTradeChecker
+from mtquant.sim.account import MOST_TICKETS, Book, Tape
+from mtquant.sim.decisions import decide, decide_all
+from mtquant.sim.facts import tally
+from mtquant.sim.observation import account_feature_names, account_features
 from mtquant.sim.tape import broker_days, rules_row
-
-
-@dataclass(frozen=True)
-class Guard:
-    """Why a symbol may not be traded freely now.
-
-    Attributes:
-        reason: For journal and console.
-        frozen: Nothing may be sent at all; otherwise only reductions.
-    """
-
-    reason: str
-    frozen: bool
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What was decided for one symbol at the close of one bar.
-
-    Attributes:
-        symbol: Standard name.
-        bar_time_ns: Open of the bar, ns UTC.
-        action: What the agent answered.
-        held: Signed lot steps held.
-        target: Signed lot steps to hold.
-        reason: Why the target is what it is.
-        reason_code: Of :mod:`mtquant.risk.checks`.
-    """
-
-    symbol: str
-    bar_time_ns: int
-    action: float
-    held: int
-    target: int
-    reason: str
-    reason_code: int
 
 
 @dataclass(frozen=True)
@@ -118,9 +86,18 @@ class Strategy:
         self._rules = rules_row(env.rules(reward_scale=1.0))
 
     @property
+    def managed(self) -> bool:
+        """Whether it protects its positions by stops or targets."""
+        return bool(self._rules["managed"][0])
+
+    @property
     def bars_needed(self) -> int:
         """Closed bars of each symbol that a decision reads."""
         return warm_up(self.pipeline, self.env) + self.agent.window - 1
+
+    @cached_property
+    def _checker(self) -> PreTradeChecker:
+        return PreTradeChecker(self._rules[0])
 
     def decide(
         self,
@@ -130,6 +107,7 @@ class Strategy:
         guards: Sequence[Guard | None],
         agent_state: Any = None,
         context: Sequence[Bars] = (),
+        quotes: Sequence[tuple[int, int] | None] = (),
     ) -> Outlook:
         """Decide at the close of the newest bar.
 
@@ -140,10 +118,12 @@ class Strategy:
             guards: Per symbol what stands against trading, or None.
             agent_state: From the last outlook.
             context: Bars that the features read besides, one per symbol of ``context_specs``.
+            quotes: Per symbol bid and ask now in ticks; None, or none at all, where no stop is
+                to be held against them.
         """
         panel = Panel(bars, context)
-        tape, rows = self._tape(panel, record)
-        book = bring_forward(record, found, tape, rows)
+        tape, rows, opens_ns = self._tape(panel, record)
+        book = bring_forward(record, found, tape, rows, opens_ns)
         observation = self._observe(book, tape, rows[-1], panel)
         if np.isfinite(observation).all():
             action, agent_state = self.agent.predict(observation, agent_state, deterministic=True)
@@ -151,8 +131,11 @@ class Strategy:
             action = np.full(len(self.specs), np.nan, np.float32)
         actions = np.asarray(action, np.float32).reshape(len(self.specs))
         bar_time_ns = int(panel.time[-1])
+        checks = self._objections(book, tape, rows[-1], actions)
+        decide_all(book, tape, 0, rows[-1], actions[None])
+        close_passed(book, found, guards, quotes)
         decisions = tuple(
-            self._decide_symbol(book, tape, rows[-1], s, actions, guards[s], bar_time_ns)
+            self._decision(book, found, s, float(actions[s]), guards[s], bar_time_ns, checks[s])
             for s in range(len(self.specs))
         )
         # Only now: what a guard holds back leaves no more room to the symbols decided after it.
@@ -165,22 +148,26 @@ class Strategy:
             agent_state=agent_state,
         )
 
-    def _tape(self, panel: Panel, record: AccountRecord | None) -> tuple[Tape, list[int]]:
-        """The newest bars as the kernel reads them, and the rows closed since the record."""
+    def _tape(
+        self, panel: Panel, record: AccountRecord | None
+    ) -> tuple[Tape, list[int], npt.NDArray[np.int64]]:
+        """The newest bars as the kernel reads them, the rows closed since the record, all opens."""
         missed = 1
         if record is not None:
             missed = max(int(np.sum(panel.time > record.bar_time_ns)), 1)
-        # The ATR of the newest row reads atr_bars + 1 bars; older rows are only marked.
-        enough = self.env.sizing.atr_bars + missed
+        # The newest row reads this many bars; older rows are only marked.
+        enough = look_back(self.env) + missed
         recent = Panel([bars[-enough - 1 :] for bars in panel.bars])
+        market = market_of(self.env, recent, self.specs)
         tape = Tape(
-            market=market_of(self.env, recent, self.specs),
+            market=market,
             day=broker_days(recent, self.specs[0]),
             features=np.zeros((len(recent), 0), np.float32),
             contracts=self._contracts,
             rules=self._rules,
+            correlation=correlation_of(self.env, market),
         )
-        return tape, list(range(len(recent) - missed, len(recent)))
+        return tape, list(range(len(recent) - missed, len(recent))), recent.time
 
     def _observe(self, book: Book, tape: Tape, t: int, panel: Panel) -> Float32:
         """Features, then the account: float32 ``[O]``."""
@@ -194,24 +181,54 @@ class Strategy:
         row: Float32 = observation[0]
         return row
 
-    def _decide_symbol(
+    def _objections(self, book: Book, tape: Tape, t: int, actions: Float32) -> list[str]:
+        """What the pre-trade checks find against each symbol's order, in words; decides nothing."""
+        trial, told = Book._make(array.copy() for array in book), list[str]()
+        tally(trial, tape, 0, t)
+        for s in range(len(self.specs)):
+            trial.orders[0] = 0
+            decide(trial, tape, 0, s, t, actions[s])
+            told.append(self._objection(trial, s))
+        return told
+
+    def _objection(self, book: Book, s: int) -> str:
+        """What they find against the order of the symbol that was decided last."""
+        order, overdue = book.orders[0], book.positions["reason"][0, s] == MAX_HOLDING
+        if order["target"] == order["held"] and not overdue:
+            return ""
+        verdict = self._checker.check(order)
+        told = any(finding.outcome not in ("off", "pass") for finding in verdict.findings)
+        return str(verdict) if told else ""
+
+    def _decision(
         self,
         book: Book,
-        tape: Tape,
-        t: int,
+        found: BrokerBalance,
         s: int,
-        actions: Float32,
+        action: float,
         guard: Guard | None,
         bar_time_ns: int,
+        checks: str,
     ) -> Decision:
-        held = int(book.positions["steps"][0, s])
-        target = int(decide(book, tape, 0, s, t, actions[s]))
-        code = int(book.positions["reason"][0, s])
+        position = book.positions[0, s]
+        held, target, code = (int(position[name]) for name in ("steps", "target", "reason"))
         reason = REASONS[code]
+        full = len(found.positions[s].tickets) >= MOST_TICKETS
+        if guard is None and full and held * target > held * held:
+            guard = Guard(REASONS[TOO_MANY_TICKETS], frozen=False)
         if guard is not None:
             guarded = held if guard.frozen else int(limit(LEVEL_2, held, target))
             if guarded != target:
                 target, reason = guarded, guard.reason
         return Decision(
-            self.specs[s].name, bar_time_ns, float(actions[s]), held, target, reason, code
+            self.specs[s].name,
+            bar_time_ns,
+            action,
+            held,
+            target,
+            reason,
+            code,
+            checks,
+            stop_distance=int(position["stop_distance"]),
+            take_distance=int(position["take_distance"]),
         )

@@ -5,20 +5,24 @@ the magic *is* the intent's id, made from what the decision is about and nothing
 decision always has the same id, and after a crash the broker's history tells what became of it.
 
     bits 40-52  strategy      bits 15-39  minutes since 2000 of the bar
-    bits  7-14  symbol slot   bits  3-6   attempt        bits 0-2  leg
+    bits  7-14  symbol slot   bits  4-6   attempt        bits 0-3  leg
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
+from mtquant.live.decision import Decision
 from mtquant.market.timeframe import MINUTE_NS
+from mtquant.sim.account import MOST_TICKETS
 
 MOST_SYMBOLS = 256
+OPENING_LEG = MOST_TICKETS  # after those that close a ticket each
 _STRATEGIES = 8191
 _YEAR_2000_NS = 946_684_800 * 10**9
 
@@ -44,9 +48,12 @@ class Intent:
         magic: Its id, see the module.
         symbol: Standard name.
         bar_time_ns: Open of the decision's bar.
-        leg: 0 for the reduction, 1 for the increase that follows it.
+        leg: From 0 on for the reductions, :data:`OPENING_LEG` for the increase that follows them.
         steps: Signed lot steps to trade.
         state: How far it has come.
+        stop_distance: Of the stop that an increase sets, in ticks from the quote; 0 for none.
+        take_distance: Of its target, likewise.
+        ticket: That a reduction closes, in a hedging account, else 0.
     """
 
     magic: int
@@ -55,6 +62,9 @@ class Intent:
     leg: int
     steps: int
     state: IntentState = IntentState.PLANNED
+    stop_distance: int = 0
+    take_distance: int = 0
+    ticket: int = 0
 
     @property
     def comment(self) -> str:
@@ -80,33 +90,55 @@ def magic_of(tag: int, bar_time_ns: int, slot: int, leg: int, attempt: int = 0) 
         tag: Of the strategy, 13 bits.
         bar_time_ns: Open of the decision's bar, ns UTC.
         slot: Place of the symbol in the strategy, 8 bits.
-        leg: Which of the decision's orders, 3 bits.
-        attempt: Counts repetitions after proven non-execution, 4 bits.
+        leg: Which of the decision's orders, 4 bits.
+        attempt: Counts repetitions after proven non-execution, 3 bits.
     """
     minutes = (bar_time_ns - _YEAR_2000_NS) // MINUTE_NS
-    return tag << 40 | minutes << 15 | slot << 7 | attempt << 3 | leg
+    return tag << 40 | minutes << 15 | slot << 7 | attempt << 4 | leg
 
 
 def plan(
-    tag: int, symbol: str, slot: int, bar_time_ns: int, change: tuple[int, int]
+    tag: int,
+    slot: int,
+    decision: Decision,
+    tickets: Sequence[tuple[int, int]] | None = None,
+    least: int = 1,
 ) -> list[Intent]:
-    """The orders that lead from held to target: reduction first, then increase.
+    """The orders that lead from held to target: reductions first, then an increase.
 
     Args:
         tag: Of the strategy.
-        symbol: Standard name.
         slot: Place of the symbol in the strategy.
-        bar_time_ns: Open of the decision's bar.
-        change: ``(held, target)`` in signed lot steps.
+        decision: What is held and what shall be, and the distances that an increase sets.
+        tickets: ``(ticket, signed lot steps)`` of a hedging account, the oldest first; None for a
+            netting account, which reduces by one order.
+        least: Lot steps of the smallest order; what would be less of a ticket, and not the whole
+            of it, stays open.
 
     Returns:
-        None to two intents; a flip through zero takes two.
+        None to nine intents; a flip through zero takes at least two.
     """
-    held, target = change
+    held, target, bar = decision.held, decision.target, decision.bar_time_ns
     between = 0 if held * target < 0 else min(held, target, key=abs)
-    legs = enumerate((between - held, target - between))
-    return [
-        Intent(magic_of(tag, bar_time_ns, slot, leg), symbol, bar_time_ns, leg, steps)
-        for leg, steps in legs
-        if steps != 0
-    ]
+    closing, opening = between - held, target - between
+    intents = []
+    reducible = [(0, held)] if tickets is None else tickets[:OPENING_LEG]
+    for leg, (ticket, size) in enumerate(reducible):
+        part = max(closing, -size) if held > 0 else min(closing, -size)
+        if abs(part) >= min(least, abs(size)) > 0:
+            magic = magic_of(tag, bar, slot, leg)
+            intents.append(Intent(magic, decision.symbol, bar, leg, part, ticket=ticket))
+            closing -= part
+    if opening != 0 and closing == 0:
+        intents.append(
+            Intent(
+                magic_of(tag, bar, slot, OPENING_LEG),
+                decision.symbol,
+                bar,
+                OPENING_LEG,
+                opening,
+                stop_distance=decision.stop_distance,
+                take_distance=decision.take_distance,
+            )
+        )
+    return intents

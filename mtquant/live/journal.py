@@ -8,49 +8,59 @@ what may have been sent, and asks the broker's history what became of it.
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, repeat
 from pathlib import Path
 
 from mtquant.brokers.base import Deal, OrderResult
+from mtquant.brokers.constants import (
+    TRADE_RETCODE_INVALID_STOPS,
+    TRADE_RETCODE_LIMIT_POSITIONS,
+    TRADE_RETCODE_MARKET_CLOSED,
+    TRADE_RETCODE_NO_MONEY,
+    TRADE_RETCODE_PRICE_OFF,
+)
 from mtquant.errors import ConfigError
-from mtquant.live.decide import Decision
+from mtquant.live.breaker_log import BreakerLog
+from mtquant.live.decision import Decision
 from mtquant.live.intents import Intent, IntentState
-from mtquant.live.record import AccountRecord, HeldPosition
+from mtquant.live.journal_rows import (
+    ACCOUNT,
+    INTENT,
+    Row,
+    account_row,
+    answer_row,
+    deal_row,
+    decision_row,
+    intent_of_row,
+    intent_row,
+    record_of_row,
+)
+from mtquant.live.journal_schema import prepare
+from mtquant.live.lock import Reset, Trip
+from mtquant.live.record import AccountRecord
 
-SCHEMA_VERSION = 2
-
-_SCHEMA = """
-CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE account (
-    bar_time_ns INTEGER PRIMARY KEY, balance REAL NOT NULL, equity REAL NOT NULL,
-    peak REAL NOT NULL, day_start REAL NOT NULL, day INTEGER NOT NULL, level INTEGER NOT NULL,
-    positions TEXT NOT NULL, memory TEXT NOT NULL, broker_equity REAL NOT NULL);
-CREATE TABLE decision (
-    symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL, action REAL, held INTEGER NOT NULL,
-    target INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (bar_time_ns, symbol)
-    ) WITHOUT ROWID;
-CREATE TABLE intent (
-    magic INTEGER PRIMARY KEY, symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL,
-    leg INTEGER NOT NULL, steps INTEGER NOT NULL, state TEXT NOT NULL, retcode INTEGER,
-    executed_steps INTEGER NOT NULL DEFAULT 0, price REAL, order_ticket INTEGER,
-    deal_ticket INTEGER, text TEXT, settled_bar_ns INTEGER);
-CREATE INDEX intent_state ON intent (state);
-CREATE INDEX intent_settled ON intent (settled_bar_ns);
-CREATE TABLE deal (
-    ticket INTEGER PRIMARY KEY, order_ticket INTEGER, symbol TEXT NOT NULL, magic INTEGER NOT NULL,
-    time_ns INTEGER NOT NULL, volume_lots REAL, price REAL, profit REAL, swap REAL,
-    commission REAL, stop_out INTEGER NOT NULL);
-CREATE INDEX deal_time ON deal (time_ns);
-CREATE TABLE event (id INTEGER PRIMARY KEY, bar_time_ns INTEGER NOT NULL, text TEXT NOT NULL);
-"""
+# Refusals that a backtest knows too; an order that meets one of them tells of no fault.
+FORESEEN = (
+    TRADE_RETCODE_MARKET_CLOSED,
+    TRADE_RETCODE_NO_MONEY,
+    TRADE_RETCODE_INVALID_STOPS,  # the open has passed the position's stop or target
+    TRADE_RETCODE_PRICE_OFF,  # outside the price band
+    TRADE_RETCODE_LIMIT_POSITIONS,
+)
+_FAILURES = (IntentState.NOT_EXECUTED, IntentState.AMBIGUOUS)
 
 
 class Journal:
-    """One runner's journal; the file is private to its owner."""
+    """One runner's journal; the file is private to its owner.
+
+    Attributes:
+        path: The file.
+        breaker: Its part about the circuit breaker.
+    """
 
     def __init__(self, path: Path, *, durable: bool = True) -> None:
         """Open or create it.
@@ -67,16 +77,25 @@ class Journal:
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.path = path
         self._database = sqlite3.connect(path, isolation_level=None)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-        self._check_schema()
+        try:
+            self._database.execute("PRAGMA journal_mode = WAL")
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            prepare(self._database, path.name)
+        except (sqlite3.Error, ConfigError):
+            self._database.close()
+            raise
+        self.breaker = BreakerLog(self._database, self._transaction)
 
     def close(self) -> None:
         """Close the file; nothing is pending."""
         self._database.close()
 
-    def bind(self, facts: Mapping[str, str]) -> None:
+    def bind(self, facts: Mapping[str, str], settings: Mapping[str, str]) -> None:
         """Tie the journal to one account and strategy, or check that it still is that one.
+
+        Args:
+            facts: What a journal can never change.
+            settings: What holds from now on.
 
         Raises:
             ConfigError: A fact differs from what the journal was begun with.
@@ -90,19 +109,14 @@ class Journal:
                 )
         with self._transaction():
             self._database.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
+            self._database.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", settings.items())
 
     def latest_record(self) -> AccountRecord | None:
         """The account at the newest decision, None before the first."""
         row = self._database.execute(
-            "SELECT bar_time_ns, balance, equity, peak, day_start, day, level, positions, memory "
-            "FROM account ORDER BY bar_time_ns DESC LIMIT 1"
+            f"SELECT {ACCOUNT} FROM account ORDER BY bar_time_ns DESC LIMIT 1"
         ).fetchone()
-        if row is None:
-            return None
-        bar, balance, equity, peak, day_start, day, level, positions, memory = row
-        held = tuple(HeldPosition(**position) for position in json.loads(positions))
-        known = json.loads(memory)
-        return AccountRecord(bar, balance, equity, peak, day_start, day, level, held, known)
+        return None if row is None else record_of_row(row)
 
     def decisions(self, bar_time_ns: int) -> list[tuple[str, int, int, str]]:
         """``(symbol, held, target, reason)`` of a bar."""
@@ -114,13 +128,17 @@ class Journal:
     def unfinished(self) -> list[Intent]:
         """Intents whose outcome is open, planned ones included, oldest first."""
         rows = self._database.execute(
-            "SELECT magic, symbol, bar_time_ns, leg, steps, state FROM intent "
+            f"SELECT {INTENT} FROM intent "
             "WHERE state IN ('planned', 'sending', 'placed', 'ambiguous') ORDER BY magic"
         )
-        return [
-            Intent(magic, symbol, bar, leg, steps, IntentState(state))
-            for magic, symbol, bar, leg, steps, state in rows
-        ]
+        return [intent_of_row(row) for row in rows]
+
+    def distances(self, magic: int) -> tuple[int, int]:
+        """Ticks to the stop and target that an intent has asked for; zeros for an unknown one."""
+        row = self._database.execute(
+            "SELECT stop_distance, take_distance FROM intent WHERE magic = ?", (magic,)
+        ).fetchone()
+        return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def executed_since(self, bar_time_ns: int) -> dict[str, int]:
         """Signed lot steps of each symbol that were proven executed after a bar's record."""
@@ -148,45 +166,27 @@ class Journal:
         deals: Iterable[Deal],
         events: Iterable[str],
         broker_equity: float,
+        *,
+        at_ns: int,
+        trip: Trip | None = None,
+        reset: Reset | None = None,
+        sending: bool = True,
     ) -> None:
         """Write a bar: what was found, what is decided, what will be sent.
 
-        The first intent is written as being sent: nothing else stands between this commit and
-        the call.
+        The first intent is written as being sent where ``sending``: then nothing else stands
+        between this commit and the call. ``trip`` is what the bar did to the breaker, ``reset``
+        took effect at it, and ``at_ns`` is the runner's clock.
         """
         bar = record.bar_time_ns
-        positions = json.dumps([vars(p) for p in record.positions], separators=(",", ":"))
-        memory = json.dumps(dict(record.memory), separators=(",", ":"))
         with self._transaction():
-            self._database.execute(
-                "INSERT INTO account VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    bar,
-                    record.balance,
-                    record.equity,
-                    record.peak,
-                    record.day_start,
-                    record.day,
-                    record.level,
-                    positions,
-                    memory,
-                    broker_equity,
-                ),
-            )
-            self._database.executemany(
-                "INSERT INTO decision VALUES (?, ?, ?, ?, ?, ?)",
-                [(d.symbol, bar, d.action, d.held, d.target, d.reason) for d in decisions],
-            )
-            states = [IntentState.SENDING, *[IntentState.PLANNED] * len(intents)]
-            self._database.executemany(
-                "INSERT INTO intent (magic, symbol, bar_time_ns, leg, steps, state) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                [
-                    (i.magic, i.symbol, i.bar_time_ns, i.leg, i.steps, state.value)
-                    for i, state in zip(intents, states, strict=False)
-                ],
-            )
-            self._insert_deals(deals)
+            self._insert("account", [account_row(record, broker_equity, at_ns)])
+            self.breaker.write(bar, trip, reset)
+            self._insert("decision", map(decision_row, decisions))
+            first = IntentState.SENDING if sending else IntentState.PLANNED
+            states = chain([first], repeat(IntentState.PLANNED))
+            self._insert(f"intent ({INTENT})", map(intent_row, intents, states))
+            self._insert("deal", map(deal_row, deals))
             self._insert_events(bar, events)
 
     def settle(
@@ -209,80 +209,50 @@ class Journal:
             executed_steps: Proven by history, where there is no result.
             then_sending: Marked as being sent in the same commit.
         """
-        answer = (
-            (None, executed_steps, None, None, None, None)
-            if result is None
-            else (
-                result.retcode,
-                result.steps,
-                result.price,
-                result.order,
-                result.deal,
-                result.text,
-            )
-        )
+        answer = answer_row(result, executed_steps)
+        failed = state in _FAILURES and answer[0] not in FORESEEN
         with self._transaction():
             self._database.execute(
                 "UPDATE intent SET state = ?, retcode = ?, executed_steps = ?, price = ?, "
-                "order_ticket = ?, deal_ticket = ?, text = ?, settled_bar_ns = ? WHERE magic = ?",
-                (state.value, *answer, bar_time_ns, intent.magic),
+                "order_ticket = ?, deal_ticket = ?, text = ?, settled_bar_ns = ?, "
+                "failed = MAX(failed, ?) WHERE magic = ?",
+                (state.value, *answer, bar_time_ns, failed, intent.magic),
             )
             if then_sending is not None:
-                self._database.execute(
-                    "UPDATE intent SET state = ? WHERE magic = ?",
-                    (IntentState.SENDING.value, then_sending.magic),
-                )
+                self._mark_sending(then_sending)
 
-    def note(self, bar_time_ns: int, events: Sequence[str]) -> None:
-        """Write events that belong to no decision."""
-        if events:
+    def begin_sending(
+        self, intents: Sequence[Intent], bar_time_ns: int, events: Sequence[str]
+    ) -> None:
+        """Mark planned intents as being sent, and write events of what came before."""
+        if intents or events:
             with self._transaction():
+                for intent in intents:
+                    self._mark_sending(intent)
                 self._insert_events(bar_time_ns, events)
 
     def events(self) -> list[tuple[int, str]]:
         """``(bar_time_ns, text)`` of all events, oldest first."""
         return self._database.execute("SELECT bar_time_ns, text FROM event ORDER BY id").fetchall()
 
-    def _insert_deals(self, deals: Iterable[Deal]) -> None:
-        self._database.executemany(
-            "INSERT INTO deal VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (
-                    d.ticket,
-                    d.order,
-                    d.symbol,
-                    d.magic,
-                    d.time_ns,
-                    d.volume_lots,
-                    d.price,
-                    d.profit,
-                    d.swap,
-                    d.commission,
-                    d.stop_out,
-                )
-                for d in deals
-            ],
+    def _mark_sending(self, intent: Intent) -> None:
+        self._database.execute(
+            "UPDATE intent SET state = ? WHERE magic = ?",
+            (IntentState.SENDING.value, intent.magic),
         )
+
+    def _insert(self, table: str, rows: Iterable[Row]) -> None:
+        """Write rows of one width."""
+        written = list(rows)
+        if written:
+            places = ", ".join("?" * len(written[0]))
+            self._database.executemany(f"INSERT INTO {table} VALUES ({places})", written)
 
     def _insert_events(self, bar_time_ns: int, events: Iterable[str]) -> None:
         self._database.executemany(
             "INSERT INTO event (bar_time_ns, text) VALUES (?, ?)",
             [(bar_time_ns, text) for text in events],
         )
-
-    def _check_schema(self) -> None:
-        (version,) = self._database.execute("PRAGMA user_version").fetchone()
-        (tables,) = self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-        if version == 0 and tables == 0:
-            self._database.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        elif version != SCHEMA_VERSION:
-            self._database.close()
-            raise ConfigError(
-                f"journal {self.path.name} has schema version {version}, this mtquant reads "
-                f"{SCHEMA_VERSION}; choose another journal"
-            )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

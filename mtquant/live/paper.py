@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.live.breaker_log import BARS_CLOCK
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.runner import BarReport, Runner, RunnerSettings
@@ -27,7 +28,7 @@ def paper_runner(
     context = [Instrument(spec, spec.name) for spec in strategy.context_specs]
     adapter = MT5Adapter(terminal, [*instruments, *context])
     adapter.connect()
-    settings = RunnerSettings(name)
+    settings = RunnerSettings(name, clock=BARS_CLOCK)
     return Runner(adapter, journal, strategy, instruments, settings, terminal.now_ns, context)
 
 

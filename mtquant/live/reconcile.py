@@ -4,7 +4,8 @@ The order of reading matters: history, then open orders, then positions, then th
 that lands between two reads is then seen too early rather than missed. An intent whose outcome is
 open is looked for in the broker's history by its magic number and never sent again; until it is
 found, or a long grace has passed, its symbol stands still. What does not add up is said in words
-and stops increases; it is never "corrected" by an opposite order.
+and stops increases; it is never "corrected" by an opposite order. Only a stop or target that
+somebody has moved is put back where it was.
 """
 
 from __future__ import annotations
@@ -22,14 +23,26 @@ from mtquant.brokers.base import (
     OrderState,
 )
 from mtquant.errors import ConfigError
-from mtquant.live.decide import Guard
+from mtquant.live.decision import Guard
+from mtquant.live.found import (
+    BY_SERVER,
+    BrokerBalance,
+    Fill,
+    FoundPosition,
+    Ticket,
+    own_deals,
+    own_tickets,
+)
 from mtquant.live.intents import Intent, IntentState, tag_of
 from mtquant.live.journal import Journal
-from mtquant.live.record import AccountRecord, BrokerBalance, HeldPosition
+from mtquant.live.levels import Asked, levels_to_stand
+from mtquant.live.record import AccountRecord, HeldPosition
 from mtquant.market.clock import DAY_NS
 
 #: How far back the first look at an account goes.
 FIRST_LOOK_DAYS = 100
+
+OwnDeals = Sequence[tuple[int, Deal]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +65,17 @@ class Findings:
 
 
 @dataclass(frozen=True)
+class _Look:
+    """One look at the broker, in the order in which it is read."""
+
+    deals: Sequence[Deal]
+    past: Sequence[OrderRecord]
+    working: Sequence[OrderRecord]
+    positions: Sequence[BrokerPosition]
+    account: AccountState
+
+
+@dataclass(frozen=True)
 class Reconciler:
     """Compares one strategy's journal with one broker.
 
@@ -61,6 +85,8 @@ class Reconciler:
         instruments: The strategy's symbols, in order.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
         grace_ns: How long an order that history does not show may still appear.
+        hedging: Whether the strategy was made for a hedging account.
+        managed: Whether it protects its positions by stops or targets.
     """
 
     broker: Broker
@@ -68,6 +94,8 @@ class Reconciler:
     instruments: tuple[Instrument, ...]
     tag: int
     grace_ns: int
+    hedging: bool = False
+    managed: bool = False
 
     def run(self, record: AccountRecord | None, now_ns: int) -> Findings:
         """Read everything, resolve what can be resolved, and judge the rest.
@@ -78,59 +106,60 @@ class Reconciler:
 
         Raises:
             BrokerUnavailable: A read failed: nothing is known and nothing may be done.
-            ConfigError: The account is a hedging one.
+            ConfigError: It is a hedging account and the strategy was made for a netting one, or
+                the other way round.
         """
-        unfinished = self.journal.unfinished()
         bar = now_ns if record is None else record.bar_time_ns
-        # Before the first record everything of late is old; a deposit must not look new afterwards.
-        since = now_ns - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
-        since = min([since, *(intent.bar_time_ns for intent in unfinished)])
-        deals = self.broker.deals(since)
-        past = self.broker.past_orders(since) if unfinished else ()
-        working = self.broker.open_orders()
-        positions = self.broker.positions()
-        account = self.broker.account()
-        if account.hedging:
-            raise ConfigError(
-                f"account {account.login} is a hedging account; use a netting account"
-            )
-        events: list[str] = []
+        unfinished, events = self.journal.unfinished(), list[str]()
+        look = self._look(record, bar, unfinished)
         waiting = {
             intent.symbol
             for intent in unfinished
-            if not self._resolve(intent, deals, past, working, (bar, now_ns), events)
+            if not self._resolve(intent, look, (bar, now_ns), events)
         }
-        unseen = tuple(self.journal.unseen(deals))
-        held = tuple(self._held(instrument, positions) for instrument in self.instruments)
-        guards = tuple(
-            self._guard(instrument, now, before, unseen, positions, waiting, bar, events)
-            for instrument, now, before in zip(
-                self.instruments,
-                held,
-                [None] * len(held) if record is None else record.positions,
-                strict=True,
-            )
+        unseen = tuple(self.journal.unseen(look.deals))
+        before = [HeldPosition()] * len(self.instruments)
+        if record is not None:
+            before = list(record.positions)
+        tickets = [own_tickets(one, self.tag, look.positions) for one in self.instruments]
+        held = {ticket.identifier for one in tickets for ticket in one}
+        held.update(identifier for one in before for identifier in one.identifiers)
+        own = own_deals(self.instruments, self.tag, unseen, held)
+        protected = self.managed and record is not None
+        positions = tuple(
+            self._position(s, tickets[s], before[s], own, protected, events)
+            for s in range(len(self.instruments))
         )
-        deposit = sum(deal.profit for deal in unseen if not deal.is_trade)
-        if record is None:
-            deposit = 0.0
-        elif deposit:
-            events.append(f"balance operation of {deposit} {account.currency}")
-        stopped = any(deal.stop_out for deal in unseen)
-        if stopped:
-            events.append("stop-out: the broker closed positions for lack of margin")
-        realised = self._realised(unseen, held, record)
-        found = BrokerBalance(account.balance, held, deposit, stopped, realised)
-        return Findings(account, found, unseen, guards, tuple(events))
+        guards = tuple(
+            self._unknown(s, positions[s], look.positions, waiting, events)
+            or self._surprise(s, positions[s], before[s], own, record, events)
+            for s in range(len(self.instruments))
+        )
+        balance = self._balance(look.account, positions, unseen, own, record, events)
+        return Findings(look.account, balance, unseen, guards, tuple(events))
+
+    def _look(self, record: AccountRecord | None, bar: int, unfinished: Sequence[Intent]) -> _Look:
+        """Read the broker."""
+        # Before the first record everything of late is old; a deposit must not look new afterwards.
+        since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
+        since = min([since, *(intent.bar_time_ns for intent in unfinished)])
+        look = _Look(
+            self.broker.deals(since),
+            self.broker.past_orders(since) if unfinished else (),
+            self.broker.open_orders(),
+            self.broker.positions(),
+            self.broker.account(),
+        )
+        if look.account.hedging != self.hedging:
+            is_, asked = ("hedging", "netting") if look.account.hedging else ("netting", "hedging")
+            raise ConfigError(
+                f"account {look.account.login} is a {is_} account, the strategy was made for a "
+                f"{asked} account; use a {asked} account"
+            )
+        return look
 
     def _resolve(
-        self,
-        intent: Intent,
-        deals: Sequence[Deal],
-        past: Sequence[OrderRecord],
-        working: Sequence[OrderRecord],
-        times: tuple[int, int],
-        events: list[str],
+        self, intent: Intent, look: _Look, times: tuple[int, int], events: list[str]
     ) -> bool:
         """Find out what became of an intent; False where that stays open."""
         bar, now_ns = times
@@ -138,15 +167,17 @@ class Reconciler:
             self.journal.settle(intent, IntentState.CANCELLED, bar)
             return True
         instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
-        done = sum(instrument.steps(d.volume_lots) for d in deals if d.magic == intent.magic)
-        over = any(o.magic == intent.magic and o.state is not OrderState.OPEN for o in past)
-        if any(o.magic == intent.magic for o in working):
+        done = sum(
+            instrument.steps(deal.volume_lots)
+            for deal in look.deals
+            if deal.magic == intent.magic and deal.reason not in BY_SERVER
+        )
+        over = any(o.magic == intent.magic and o.state is not OrderState.OPEN for o in look.past)
+        if any(o.magic == intent.magic for o in look.working):
             return False
         if abs(done) >= abs(intent.steps):
             state = IntentState.EXECUTED
-        elif over:
-            state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
-        elif now_ns - intent.bar_time_ns > self.grace_ns:
+        elif over or now_ns - intent.bar_time_ns > self.grace_ns:
             state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
         else:
             return False
@@ -154,50 +185,46 @@ class Reconciler:
         events.append(f"{intent.symbol}: order {intent.magic} is {state.value}, says history")
         return True
 
-    def _held(self, instrument: Instrument, positions: Sequence[BrokerPosition]) -> HeldPosition:
-        for position in positions:
-            if position.symbol == instrument.broker_name and tag_of(position.magic) == self.tag:
-                return HeldPosition(
-                    steps=instrument.steps(position.volume_lots),
-                    entry=position.price_open,
-                    swap=position.swap,
-                    identifier=position.identifier,
-                )
-        return HeldPosition()
-
-    def _realised(
-        self, unseen: Sequence[Deal], held: Sequence[HeldPosition], record: AccountRecord | None
-    ) -> tuple[tuple[int, float], ...]:
-        """``(identifier, money)`` of each deal on the strategy's positions, oldest first.
-
-        A position is own by its identifier or by an own deal on it: whoever closed it, a person or
-        a stop-out, the round trip was the strategy's.
-        """
-        before = () if record is None else record.positions
-        own = {p.identifier for p in (*held, *before) if p.steps != 0}
-        names = {instrument.broker_name for instrument in self.instruments}
-        own.update(
-            d.position_id for d in unseen if d.symbol in names and tag_of(d.magic) == self.tag
-        )
-        return tuple(
-            (d.position_id, d.profit + d.swap + d.commission)
-            for d in unseen
-            if d.is_trade and d.position_id in own
-        )
-
-    def _guard(
+    def _position(
         self,
-        instrument: Instrument,
-        now: HeldPosition,
-        before: HeldPosition | None,
-        unseen: Sequence[Deal],
+        s: int,
+        tickets: tuple[Ticket, ...],
+        before: HeldPosition,
+        own: OwnDeals,
+        protected: bool,
+        events: list[str],
+    ) -> FoundPosition:
+        """What is held of a symbol, with the levels that should protect it."""
+        if not tickets:
+            return FoundPosition()
+        if not protected:
+            return FoundPosition(tickets, tickets[-1].stop, tickets[-1].take)
+        levels, doubt = levels_to_stand(tickets, before, self._asked(s, own))
+        if doubt:
+            price = self.instruments[s].price
+            shown = ", ".join(f"{price(one.stop):g} and {price(one.take):g}" for one in tickets)
+            wanted = f"{price(levels[0]):g} and {price(levels[1]):g}"
+            name = self.instruments[s].spec.name
+            events.append(f"{name}: {doubt}: {shown}, wanted {wanted}")
+        return FoundPosition(tickets, *levels)
+
+    def _asked(self, s: int, own: OwnDeals) -> Asked | None:
+        """What the newest own order that has increased a position had asked for."""
+        for place, deal in reversed(own):
+            if place == s and deal.opens and tag_of(deal.magic) == self.tag:
+                return self.instruments[s].ticks(deal.price), self.journal.distances(deal.magic)
+        return None
+
+    def _unknown(
+        self,
+        s: int,
+        now: FoundPosition,
         positions: Sequence[BrokerPosition],
         waiting: set[str],
-        bar: int,
         events: list[str],
     ) -> Guard | None:
-        """What stands against trading a symbol."""
-        symbol, name = instrument.spec.name, instrument.broker_name
+        """Why nothing may be sent of a symbol."""
+        symbol, name = self.instruments[s].spec.name, self.instruments[s].broker_name
         if symbol in waiting:
             return Guard("unresolved order", frozen=True)
         foreign = [p for p in positions if p.symbol == name and tag_of(p.magic) != self.tag]
@@ -207,15 +234,59 @@ class Reconciler:
                 "another account"
             )
             return Guard("position of somebody else", frozen=True)
-        if before is None:
+        if now.two_sided:
+            events.append(f"{symbol}: tickets are open on both sides; close those of one side")
+            return Guard("tickets on both sides", frozen=True)
+        return None
+
+    def _surprise(
+        self,
+        s: int,
+        now: FoundPosition,
+        before: HeldPosition,
+        own: OwnDeals,
+        record: AccountRecord | None,
+        events: list[str],
+    ) -> Guard | None:
+        """Whether a position is what the journal and the server's own closings lead to."""
+        instrument = self.instruments[s]
+        symbol = instrument.spec.name
+        if record is None:
             if now.steps:
                 events.append(f"{symbol}: found and took over {now.steps} lot steps")
             return None
-        closed = sum(
-            instrument.steps(d.volume_lots) for d in unseen if d.stop_out and d.symbol == name
-        )
-        expected = before.steps + self.journal.executed_since(bar).get(symbol, 0) + closed
+        expected = before.steps + self.journal.executed_since(record.bar_time_ns).get(symbol, 0)
+        for place, deal in own:
+            if place == s and deal.reason in BY_SERVER:
+                steps = instrument.steps(deal.volume_lots)
+                expected += steps
+                if not deal.stop_out:
+                    events.append(
+                        f"{symbol}: {deal.reason.value} closed {abs(steps)} lot steps at "
+                        f"{deal.price:g}"
+                    )
         if expected != now.steps:
             events.append(f"{symbol}: expected {expected} lot steps, the broker shows {now.steps}")
             return Guard("position differs from the journal", frozen=False)
         return None
+
+    def _balance(
+        self,
+        account: AccountState,
+        positions: tuple[FoundPosition, ...],
+        unseen: Sequence[Deal],
+        own: OwnDeals,
+        record: AccountRecord | None,
+        events: list[str],
+    ) -> BrokerBalance:
+        """The account, and what has changed it since the record."""
+        deposit = sum(deal.profit for deal in unseen if not deal.is_trade)
+        if record is None:
+            deposit = 0.0
+        elif deposit:
+            events.append(f"balance operation of {deposit} {account.currency}")
+        stopped = any(deal.stop_out for deal in unseen)
+        if stopped:
+            events.append("stop-out: the broker closed positions for lack of margin")
+        fills = tuple(Fill.of(deal, s, self.instruments[s]) for s, deal in own)
+        return BrokerBalance(account.balance, positions, deposit, stopped, fills)

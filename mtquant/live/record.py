@@ -1,48 +1,78 @@
 """AccountRecord: what a runner must remember of its account from one bar to the next.
 
-Balance, positions and booked swap come from the broker. Peak, the day's start, the breaker's level,
-the age of positions and the record of round trips are known to nobody else, so they are carried
-here, in the journal, and moved by the kernel's own ``open_bar`` and ``close_bar``: the observation
-is the one of training.
+Balance, positions, their levels and booked swap come from the broker. Peak, the day's start, the
+breaker's level, the age of positions, what a stop has barred and the record of round trips are
+known to nobody else, so they are carried here, in the journal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from mtquant.risk.breaker import LEVEL_3
-from mtquant.sim.account import Book, Tape, empty_book, mark
-from mtquant.sim.episodes import open_account
-from mtquant.sim.fills import count_trip
-from mtquant.sim.kernel import close_bar, open_bar
-from mtquant.sim.reward import fade_moments
+from mtquant.jit import Record
+from mtquant.live.found import BrokerBalance, FoundPosition
+from mtquant.risk.breaker import NORMAL
+from mtquant.sim.account import Book
 
 # What the kernel's account remembers beside the fields of a record; money moves with deposits.
 MONEY = ("week_start", "start_equity")
-COUNTS = ("trades", "wins", "losing_run")
-SUMS = ("gain_sum", "loss_sum", "mean_return", "square_return")
+COUNTS = ("trades", "wins", "losing_run", "orders_today", "day_trades", "since_loss")
+SUMS = ("gain_sum", "loss_sum", "mean_return", "square_return", "shed_to", "spent_today")
+# What its position remembers while it is held, and what outlives it.
+OF_A_POSITION = ("age", "result", "cap", "born")
+OF_A_SYMBOL = ("barred_side", "barred_bars")
 
 
 @dataclass(frozen=True)
 class HeldPosition:
-    """A position of one symbol.
+    """A position of one symbol after a decision; flat, all but what a stop has barred is 0.
 
     Attributes:
-        steps: Signed lot steps; 0 is flat and everything else is 0 too.
+        steps: Signed lot steps.
         entry: Average price.
         swap: Booked, not yet in the balance, account currency.
         age: Bars since it was opened.
-        identifier: The broker's, by which a position is known to be still the same.
+        identifiers: The broker's, of the tickets that it is made of.
         result: Realised by its deals so far, costs included, account currency.
+        stop: Where its protective stop should stand from now on, in ticks, 0 for none.
+        take: The target, likewise.
+        cap: Lot steps that a partial close has left, 0 before.
+        born: Broker day on which it was opened.
+        barred_side: Sign of the side that a protective stop has closed, until re-entry.
+        barred_bars: Bars closed since then.
+        seen_stop: Where the broker showed its stop when this was decided.
+        seen_take: Where it showed its target.
     """
 
     steps: int = 0
     entry: float = 0.0
     swap: float = 0.0
     age: int = 0
-    identifier: int = 0
+    identifiers: tuple[int, ...] = ()
     result: float = 0.0
+    stop: int = 0
+    take: int = 0
+    cap: int = 0
+    born: int = 0
+    barred_side: int = 0
+    barred_bars: int = 0
+    seen_stop: int = 0
+    seen_take: int = 0
+
+    @classmethod
+    def of(cls, row: Record, found: FoundPosition) -> HeldPosition:
+        """A position of the kernel, as the broker shows it."""
+        names = ("stop", "take", *OF_A_POSITION, *OF_A_SYMBOL)
+        return cls(
+            steps=found.steps,
+            entry=found.entry,
+            swap=found.swap,
+            identifiers=tuple(ticket.identifier for ticket in found.tickets),
+            seen_stop=found.shown[0],
+            seen_take=found.shown[1],
+            **{name: row[name].item() for name in names},
+        )
 
 
 @dataclass(frozen=True)
@@ -77,94 +107,19 @@ class AccountRecord:
         return max(1.0 - self.equity / self.peak, 0.0) if self.peak > 0.0 else 0.0
 
 
-@dataclass(frozen=True)
-class BrokerBalance:
-    """What the broker says, and what happened since the last record.
+def rearmed(record: AccountRecord) -> AccountRecord:
+    """The account as a reset leaves it: NORMAL, and every loss is counted from its equity.
 
-    Attributes:
-        balance: Account currency.
-        positions: One per symbol; their ages are not known to the broker.
-        deposit: Paid in (or, negative, out) since the last record.
-        stopped_out: Whether the broker closed positions for lack of margin since then.
-        realised: ``(identifier, money)`` of each deal since then on an own position, oldest first;
-            money is profit, swap and commission.
+    The day's and the week's start, the equity at the beginning and the peak are all set to the
+    equity at the record's close, and no run of losses stands: counted from what they were, the
+    brake that tripped would trip again at the next bar. What that bar loses is counted already.
     """
-
-    balance: float
-    positions: tuple[HeldPosition, ...]
-    deposit: float = 0.0
-    stopped_out: bool = False
-    realised: tuple[tuple[int, float], ...] = ()
-
-
-def bring_forward(
-    record: AccountRecord | None, found: BrokerBalance, tape: Tape, rows: Sequence[int]
-) -> Book:
-    """The kernel's book at the close of the last of ``rows``.
-
-    Args:
-        record: The last one; None at the very first bar, which then opens the account.
-        found: Where the broker stands now.
-        tape: Bars with ``rows``.
-        rows: Bars closed since the record, in order; more than one after an outage.
-
-    Returns:
-        One lane, marked, aged and judged by the breaker.
-    """
-    book = empty_book(1, len(found.positions))
-    account = book.account[0]
-    newest = rows[-1]
-    open_account(book, tape, 0, newest, newest, found.balance)
-    for row, now in zip(book.positions[0], found.positions, strict=True):
-        row["steps"], row["entry"], row["swap"] = now.steps, now.entry, now.swap
-    if record is None:
-        for name in ("equity", "peak", "day_start", *MONEY):
-            account[name] = mark(book, tape, 0, newest)
-        return book
-    # Money paid in or out is neither gain nor loss: it moves what gains are measured from.
-    account["equity"] = record.equity + found.deposit
-    account["peak"] = record.peak + found.deposit
-    account["day_start"] = record.day_start + found.deposit
-    account["week_start"] = account["start_equity"] = account["day_start"]
-    for name, value in record.memory.items():
-        account[name] = value + found.deposit if name in MONEY else value
-    account["day"], account["level"] = record.day, record.level
-    for row, now, before in zip(book.positions[0], found.positions, record.positions, strict=True):
-        same = now.identifier == before.identifier and now.steps * before.steps > 0
-        row["age"] = before.age if same else 0
-    finished = _settle(book, record, found)
-    for t in rows:
-        before_bar = float(account["equity"])
-        open_bar(book, tape, 0, t)
-        for result in finished if t == rows[0] else ():
-            count_trip(book, 0, result)
-        close_bar(book, tape, 0, t)
-        fade_moments(book, tape, 0, before_bar)
-    if found.stopped_out or account["equity"] <= 0.0:
-        account["level"] = LEVEL_3
-    return book
-
-
-def _settle(book: Book, record: AccountRecord, found: BrokerBalance) -> list[float]:
-    """Write what open positions have realised so far; returns the results of those that ended.
-
-    Deals are added one by one, and ended positions are in the order of their last deals, as the
-    kernel does it. A position of which no deal is known is left alone: what it was worth cannot
-    be said.
-    """
-    results = {p.identifier: p.result for p in record.positions if p.steps != 0}
-    for identifier, money in found.realised:
-        results[identifier] = results.pop(identifier, 0.0) + money  # moves to the end
-    held = {p.identifier for p in found.positions if p.steps != 0}
-    for row, now in zip(book.positions[0], found.positions, strict=True):
-        if now.steps != 0:
-            row["result"] = results.get(now.identifier, 0.0)
-    ended = {identifier for identifier, _ in found.realised} - held
-    return [result for identifier, result in results.items() if identifier in ended]
+    memory = {**record.memory, **dict.fromkeys(MONEY, record.equity), "losing_run": 0}
+    return replace(record, level=NORMAL, day_start=record.equity, peak=record.equity, memory=memory)
 
 
 def record_of(book: Book, bar_time_ns: int, found: BrokerBalance) -> AccountRecord:
-    """The record of a book at the close of a bar."""
+    """The record of a book at the close of a bar, when it has been decided."""
     account = book.account[0]
     return AccountRecord(
         bar_time_ns=bar_time_ns,
@@ -174,17 +129,7 @@ def record_of(book: Book, bar_time_ns: int, found: BrokerBalance) -> AccountReco
         day_start=float(account["day_start"]),
         day=int(account["day"]),
         level=int(account["level"]),
-        positions=tuple(
-            HeldPosition(
-                now.steps,
-                now.entry,
-                now.swap,
-                int(row["age"]),
-                now.identifier,
-                float(row["result"]),
-            )
-            for row, now in zip(book.positions[0], found.positions, strict=True)
-        ),
+        positions=tuple(map(HeldPosition.of, book.positions[0], found.positions)),
         memory={
             **{name: int(account[name]) for name in COUNTS},
             **{name: float(account[name]) for name in (*MONEY, *SUMS)},

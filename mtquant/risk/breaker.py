@@ -2,7 +2,7 @@
 
     NORMAL    everything is allowed
     LEVEL_1   full size shrinks to ``shrink`` of itself
-    LEVEL_2   positions may only be reduced
+    LEVEL_2   positions may only be reduced, and the riskiest are closed until ``shed`` is gone
     LEVEL_3   everything is closed, and stays closed until a person (or a reset rule) decides
 
 Inside a day on the broker's clock the level only rises; a new day brings LEVEL_1 and LEVEL_2 back
@@ -25,6 +25,7 @@ BREAKER_FIELDS = [
 ]
 
 BRAKE_FIELDS = [
+    ("shed", "f8"),  # share of exposure that LEVEL_2 closes, riskiest first
     ("brakes", "i8"),  # 0: none of those below
     ("weekly_loss", "f8"),
     ("weekly_loss_level", "i8"),

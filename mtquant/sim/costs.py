@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 from mtquant.jit import Record, kernel
-from mtquant.sim.account import price_of, round_money, step_value
+from mtquant.sim.account import round_money
 
 SLIPPAGE_POINTS, SLIPPAGE_RANGE, SLIPPAGE_VOLUME, SLIPPAGE_SQRT = range(4)
 SLIPPAGE_MODELS = {
@@ -38,7 +38,7 @@ def round_up(ticks: float) -> int:
     return ceil(ticks - TICK_TOLERANCE)
 
 
-@kernel
+@kernel(rare=True)
 def modelled_slippage(contract: Record, rules: Record, before: Record, steps: int) -> int:
     """Slippage of one deal in ticks, by a model that looks at the market.
 
@@ -67,7 +67,7 @@ def modelled_slippage(contract: Record, rules: Record, before: Record, steps: in
     share = abs(steps) * contract["step_lots"] / volume
     if model == SLIPPAGE_SQRT:
         share = sqrt(share)
-    return round_up(coefficient * share * before["atr"] / price_of(contract, 1))
+    return round_up(coefficient * share * before["atr"])
 
 
 @kernel
@@ -97,22 +97,22 @@ def commission_of(contract: Record, rules: Record, steps: int, value: float) -> 
     """Commission of one deal of notional ``value``, rounded to money, not negative."""
     charged = abs(steps) * contract["commission"]
     charged += rules["commission_per_fill"] + rules["commission_fraction"] * abs(value)
-    return round_money(charged, rules["money_scale"])
+    return round_money(charged, rules["money_scale"]) if charged != 0.0 else 0.0
 
 
 @kernel
 def nightly_swap(contract: Record, bar: Record, rules: Record, steps: int) -> float:
-    """Swap booked on a position for the rollovers of a bar; a charge is negative.
+    """Swap booked on ``steps`` held for the rollovers of a bar; a charge is negative.
 
-    Points and money are per lot step and night; percent is a year's rate on the position's value
-    at the bar's close, over 360 days.
+    Points (in ticks) and money are per lot step and night; percent is a year's rate on the
+    position's value at the bar's close, over 360 days.
     """
     nights, mode = bar["nights"], contract["swap_mode"]
     if nights == 0 or mode == SWAP_NONE:
         return 0.0
     per_step = contract["swap_long"] if steps > 0 else contract["swap_short"]
     if mode == SWAP_POINTS:
-        per_step *= bar["rate"]
+        per_step *= bar["value"]
     elif mode == SWAP_PERCENT:
-        per_step *= price_of(contract, bar["close"]) * step_value(contract, bar)
+        per_step *= bar["close"] * bar["value"]
     return round_money(abs(steps) * per_step * nights, rules["money_scale"])

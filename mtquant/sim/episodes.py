@@ -1,7 +1,7 @@
 """Episodes: where a lane starts, what it sees, and many lanes in one call.
 
-Each lane carries one splitmix64 state, drawn from only at a reset, so a lane's history does not
-depend on how many lanes run beside it or in which order.
+A lane draws from its own generator alone, so its history does not depend on how many lanes run
+beside it or in which order.
 """
 
 from __future__ import annotations
@@ -9,32 +9,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mtquant.jit import kernel
-from mtquant.sim.account import Book, Float32, Tape, account_features, price_of, round_money
-from mtquant.sim.kernel import RUNNING, decide, step
-
-MASK = 0xFFFFFFFFFFFFFFFF
-WEYL = 0x9E3779B97F4A7C15
-MIX_1 = 0xBF58476D1CE4E5B9
-MIX_2 = 0x94D049BB133111EB
+from mtquant.jit import Record, kernel, prefetch
+from mtquant.sim.account import MOST_TICKETS, Book, Float32, Tape, round_money
+from mtquant.sim.decisions import decide
+from mtquant.sim.facts import tally
+from mtquant.sim.fills import set_stops
+from mtquant.sim.kernel import RUNNING, step
+from mtquant.sim.observation import account_features
+from mtquant.sim.randomness import uniform
 
 # Randomised starts: capital within +-30 %, up to 8 % below the peak, half of them in a position.
 CAPITAL_SPREAD = 0.3
 DEEPEST_START = 0.08
 OLDEST_START = 48
+LONG_AGO = 1 << 30  # bars
 
 Int64 = npt.NDArray[np.int64]
-
-
-@kernel
-def uniform(book: Book, i: int) -> float:
-    """The lane's next number in [0, 1): splitmix64 (Steele, Lea and Flood 2014), 53 bits."""
-    z = (int(book.account[i]["rng"]) + WEYL) & MASK
-    book.account[i]["rng"] = z
-    z = ((z ^ (z >> 30)) * MIX_1) & MASK
-    z = ((z ^ (z >> 27)) * MIX_2) & MASK
-    z = z ^ (z >> 31)
-    return (z >> 11) * (1.0 / 9007199254740992.0)
+Bool = npt.NDArray[np.bool_]
+Float64 = npt.NDArray[np.float64]
 
 
 @kernel
@@ -54,11 +46,27 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account["gain_sum"], account["loss_sum"], account["losing_run"] = 0.0, 0.0, 0
     account["week_start"], account["cost_factor"] = equity, 1.0
     account["mean_return"], account["square_return"] = 0.0, 0.0
+    account["latency"], account["shed_to"] = tape.rules[0]["latency_least"], 0.0
+    account["open_equity"], account["open_margin"] = equity, 0.0
+    account["reserved"], account["reserved_margin"], account["reserved_open"] = 0.0, 0.0, 0
+    account["orders_today"], account["spent_today"], account["day_trades"] = 0, 0.0, 0
+    account["since_loss"], account["tickets"] = LONG_AGO, 0
     for s in range(book.positions.shape[1]):
-        position = book.positions[i, s]
-        position["steps"], position["target"] = 0, 0
-        position["reason"], position["age"] = 0, 0
-        position["entry"], position["swap"], position["result"] = 0.0, 0.0, 0.0
+        clear_position(book.positions[i, s])
+    for k in range(book.queue.shape[1]):
+        book.queue[i, k] = 0
+
+
+@kernel
+def clear_position(position: Record) -> None:
+    """Flat, and nothing remembered."""
+    position["steps"], position["target"] = 0, 0
+    position["reason"], position["age"] = 0, 0
+    position["entry"], position["swap"], position["result"] = 0.0, 0.0, 0.0
+    position["stop"], position["take"], position["cap"], position["moved"] = 0, 0, 0, 0
+    position["stop_distance"], position["take_distance"] = 0, 0
+    position["barred_side"], position["barred_bars"] = 0, 0
+    position["born"], position["tickets"] = 0, 0
 
 
 @kernel
@@ -82,12 +90,31 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         chance, action, age = uniform(book, i), uniform(book, i), uniform(book, i)
+        tally(book, tape, i, t)
         steps = decide(book, tape, i, s, t, 2.0 * action - 1.0) if chance < 0.5 else 0
         if steps != 0:
-            ticks = bar["close"] if steps > 0 else bar["close"] + bar["spread"]
-            position["steps"] = steps
-            position["entry"] = price_of(tape.contracts[s], ticks)
+            start_with(
+                book, i, s, steps, bar["close"] if steps > 0 else bar["close"] + bar["spread"]
+            )
+            set_stops(position, bar, bar["close"])
             position["age"] = int(age * OLDEST_START)
+
+
+@kernel
+def start_with(book: Book, i: int, s: int, steps: int, ticks: int) -> None:
+    """Put a position into a flat book at a price, without cost."""
+    account, position = book.account[i], book.positions[i, s]
+    position["steps"], position["entry"] = steps, float(ticks)
+    position["born"] = account["day"] - 1
+    if book.tickets.shape[1] > 0:
+        account["tickets"] += 1
+        position["tickets"] = 1
+        ticket = book.tickets[i, s * MOST_TICKETS]
+        ticket["number"], ticket["steps"] = account["tickets"], steps
+        ticket["entry"], ticket["swap"] = float(ticks), 0.0
+    slots = book.queue.shape[1] // book.positions.shape[1]
+    for k in range(s * slots, (s + 1) * slots):
+        book.queue[i, k] = steps
 
 
 @kernel
@@ -112,6 +139,9 @@ def reset_lane(book: Book, tape: Tape, i: int, stagger: bool) -> None:
     if rules["dearest"] != 0.0:
         spread = rules["dearest"] - rules["cheapest"]
         book.account[i]["cost_factor"] = rules["cheapest"] + spread * uniform(book, i)
+    if rules["latency_most"] != rules["latency_least"]:
+        spread = rules["latency_most"] - rules["latency_least"]
+        book.account[i]["latency"] = rules["latency_least"] + spread * uniform(book, i)
     if rules["randomise"] != 0:
         randomise_start(book, tape, i)
 
@@ -124,6 +154,18 @@ def see_market(tape: Tape, t: int, i: int, out: Float32) -> None:
 
 
 @kernel
+def see_next(book: Book, tape: Tape, i: int, out: Float32) -> None:
+    """Write the features of the bar that lane ``i`` comes to, and ask for the rows after it.
+
+    In a loop of its own over all lanes, so that the memory of many is on its way at once.
+    """
+    t = book.account[i]["cursor"] + 1
+    see_market(tape, t, i, out)
+    prefetch(tape.market, t + 1)
+    prefetch(tape.features, t + 1)
+
+
+@kernel
 def observe(book: Book, tape: Tape, i: int, out: Float32) -> None:
     """Write lane ``i``'s observation: market features of its last closed bar, then the account."""
     t = book.account[i]["cursor"]
@@ -132,10 +174,30 @@ def observe(book: Book, tape: Tape, i: int, out: Float32) -> None:
 
 
 @kernel
-def step_one(book: Book, tape: Tape, i: int, actions: Float32, out: Float32) -> tuple[float, int]:
-    """One bar of one lane and the observation after it; no reset."""
+def show(book: Book, i: int, shown: Float64) -> None:
+    """Write what people are told of a lane: cursor, equity, balance, level; steps and reason each.
+
+    Args:
+        book: State.
+        i: Lane.
+        shown: float64 ``[4 + 2 S]``.
+    """
+    account = book.account[i]
+    shown[0], shown[1] = account["cursor"], account["equity"]
+    shown[2], shown[3] = account["balance"], account["level"]
+    for s in range(book.positions.shape[1]):
+        position = book.positions[i, s]
+        shown[4 + 2 * s], shown[5 + 2 * s] = position["steps"], position["reason"]
+
+
+@kernel
+def step_one(
+    book: Book, tape: Tape, i: int, actions: Float32, out: Float32, shown: Float64
+) -> tuple[float, int]:
+    """One bar of one lane and what is seen after it; no reset."""
     reward, status = step(book, tape, i, actions)
     observe(book, tape, i, out)
+    show(book, i, shown)
     return reward, status
 
 
@@ -148,32 +210,33 @@ def step_batch(
     final: Float32,
     rewards: Float32,
     statuses: Int64,
+    over: Bool,
 ) -> int:
     """One bar of every lane.
 
     Args:
         book: State of ``N`` lanes.
         tape: Market and rules.
-        actions: float32 ``[N, S]``.
-        out: float32 ``[N, F + A]``, observations.
-        final: float32 ``[N, F + A]``, those of lanes that finished, for they will start anew.
-        rewards: float32 ``[N]``.
-        statuses: int64 ``[N]``.
+        actions: ``[N, S]``.
+        out: ``[N, F + A]``, observations.
+        final: Those of lanes that finished, for they will start anew.
+        rewards: ``[N]``.
+        statuses: ``[N]``.
+        over: Whether the status is not RUNNING.
 
     Returns:
-        How many lanes finished; their sums stand in ``book.account`` until
-        :func:`restart_finished`.
+        How many finished; their sums stand in ``book.account`` until :func:`restart_finished`.
     """
     lanes, width = actions.shape[0], tape.features.shape[1]
-    # Loops of their own: many lanes' rows are then on their way from memory at once.
     for i in range(lanes):
-        see_market(tape, book.account[i]["cursor"] + 1, i, out)
+        see_next(book, tape, i, out)
     for i in range(lanes):
         rewards[i], statuses[i] = step(book, tape, i, actions)
     finished = 0
     for i in range(lanes):
         account_features(book, tape, i, book.account[i]["cursor"], out, width)
-        if statuses[i] != RUNNING:
+        over[i] = statuses[i] != RUNNING
+        if over[i]:
             finished += 1
             for k in range(out.shape[1]):
                 final[i, k] = out[i, k]

@@ -1,76 +1,25 @@
-"""How a deal changes the account: fills, stop-out and swap inside one bar.
+"""How a deal changes the account.
 
 Every change of balance goes through ``book_deal``; what a position is charged overnight waits on
-the position until it is closed, as in MetaTrader.
+the position until it is closed, as in MetaTrader. A netting book keeps one position a symbol; a
+hedging book also the tickets that it is made of, all on one side, closed oldest first.
 """
 
 from __future__ import annotations
 
-from math import ceil, floor
-
 from mtquant.jit import Record, kernel
-from mtquant.risk.checks import NO_MONEY, STOP_OUT
-from mtquant.sim.account import Book, Tape, price_of, round_money, step_value, unrealised
-from mtquant.sim.costs import commission_of, fill_ticks, nightly_swap, paid_ticks
+from mtquant.sim.account import (
+    MOST_TICKETS,
+    Book,
+    Tape,
+    on_entry_grid,
+    price_of,
+    round_money,
+    unrealised,
+)
+from mtquant.sim.costs import commission_of, fill_ticks, paid_ticks
 
-PATH_TOLERANCE = 1e-6  # ticks; a level that lies on a tick may come out a hair beside it
-
-
-@kernel
-def quote(
-    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int
-) -> tuple[float, int, int]:
-    """``(price, spread ticks, slippage ticks)`` of a deal inside bar ``t`` at a bid."""
-    contract, bar, before = tape.contracts[s], tape.market[t, s], tape.market[t - 1, s]
-    factor = book.account[i]["cost_factor"]
-    spread, slippage = paid_ticks(contract, tape.rules[0], bar, before, factor, steps)
-    ticks = fill_ticks(steps > 0, bid_ticks, spread, slippage)
-    return price_of(contract, ticks), spread, slippage
-
-
-@kernel
-def book_deal(
-    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int, reason: int
-) -> None:
-    """Change balance and position by one deal and record it.
-
-    ``steps`` either all reduce the position or all increase it.
-    """
-    account, position = book.account[i], book.positions[i, s]
-    contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
-    price, spread, slippage = quote(book, tape, i, s, t, steps, bid_ticks)
-    scale, value = rules["money_scale"], step_value(contract, bar)
-    held = position["steps"]
-    closing = held * steps < 0
-    profit = 0.0
-    swap = 0.0
-    if closing:
-        profit = round_money(-steps * (price - position["entry"]) * value, scale)
-        if position["swap"] != 0.0:
-            swap = round_money(position["swap"] * (-steps / held), scale)
-            position["swap"] = round_money(position["swap"] - swap, scale)
-    elif held == 0:
-        position["entry"] = price
-    else:
-        position["entry"] = (held * position["entry"] + steps * price) / (held + steps)
-    notional = abs(steps) * price * value
-    commission = commission_of(contract, rules, steps, notional)
-    position["steps"] = held + steps
-    position["result"] += profit + swap - commission
-    account["balance"] = round_money(account["balance"] + profit + swap - commission, scale)
-    account["traded"] += notional
-    account["commission"] += commission
-    tick = abs(steps) * price_of(contract, 1) * value
-    if steps > 0:
-        account["spread_cost"] += tick * spread
-    account["slippage_cost"] += tick * slippage
-    deal = book.deals[i, account["n_deals"]]
-    account["n_deals"] += 1
-    deal["bar"], deal["symbol"], deal["steps"] = t, s, steps
-    deal["closing"], deal["reason"], deal["price"] = closing, reason, price
-    deal["profit"], deal["commission"], deal["swap"] = profit, commission, swap
-    if position["steps"] == 0:
-        _end_trade(book, i, s)
+TRADES_A_BYTE = 255
 
 
 @kernel
@@ -85,6 +34,7 @@ def count_trip(book: Book, i: int, result: float) -> None:
     else:
         account["loss_sum"] -= result
         account["losing_run"] += 1
+        account["since_loss"] = 0
 
 
 @kernel
@@ -93,116 +43,221 @@ def _end_trade(book: Book, i: int, s: int) -> None:
     account, position = book.account[i], book.positions[i, s]
     count_trip(book, i, position["result"])
     account["held_bars"] += min(position["age"], account["bars"])
-    position["age"] = 0
-    position["entry"] = 0.0
-    position["swap"] = 0.0
-    position["result"] = 0.0
+    if position["born"] == account["day"] and account["day_trades"] & TRADES_A_BYTE < TRADES_A_BYTE:
+        account["day_trades"] += 1
+    position["age"], position["cap"] = 0, 0
+    position["stop"], position["take"] = 0, 0
+    position["entry"], position["swap"], position["result"] = 0.0, 0.0, 0.0
 
 
 @kernel
-def margin_at_open(book: Book, tape: Tape, i: int, t: int) -> tuple[float, float]:
-    """``(equity, margin)`` at the open of bar ``t``, account currency."""
-    equity = book.account[i]["balance"]
-    margin = 0.0
-    for s in range(book.positions.shape[1]):
-        position, contract, bar = book.positions[i, s], tape.contracts[s], tape.market[t, s]
-        if position["steps"] != 0:
-            equity += position["swap"] + unrealised(position, contract, bar, bar["open"])
-            value = price_of(contract, bar["open"]) * step_value(contract, bar)
-            margin += abs(position["steps"]) * value * contract["margin_share"]
-    return equity, margin
+def _take_from(
+    held: Record, steps: int, ticks: int, bar: Record, rules: Record
+) -> tuple[float, float]:
+    """Reduce a position or ticket; ``(profit, swap)`` of the part that leaves."""
+    scale = rules["money_scale"]
+    profit = round_money(-steps * (ticks - held["entry"]) * bar["value"], scale)
+    swap = 0.0
+    if held["swap"] != 0.0:
+        swap = round_money(held["swap"] * (-steps / held["steps"]), scale)
+        held["swap"] = round_money(held["swap"] - swap, scale)
+    held["steps"] += steps
+    return profit, swap
 
 
 @kernel
-def fill(book: Book, tape: Tape, i: int, s: int, t: int, steps: int, reason: int) -> int:
-    """Execute a market order of ``steps`` signed lot steps at the open of bar ``t``.
+def _add_to(held: Record, steps: int, ticks: int) -> None:
+    """Enlarge a position or ticket at a price."""
+    before = held["steps"]
+    if before == 0:
+        held["entry"] = float(ticks)
+    else:
+        held["entry"] = on_entry_grid((before * held["entry"] + steps * ticks) / (before + steps))
+    held["steps"] = before + steps
 
-    A flip is a reduction to zero plus an increase; if the increase finds no money the reduction
-    stands.
 
-    Returns:
-        Signed lot steps executed.
+@kernel
+def _write_deal(
+    book: Book,
+    tape: Tape,
+    i: int,
+    s: int,
+    t: int,
+    steps: int,
+    paid: tuple[int, int, int],
+    reason: int,
+    booked: tuple[int, float, float, int],
+) -> None:
+    """Change the balance and the account's sums by one deal and record it.
+
+    ``paid`` is price, spread and slippage in ticks; ``booked`` closing, profit, swap and ticket.
     """
-    position, contract, bar = book.positions[i, s], tape.contracts[s], tape.market[t, s]
-    if steps == 0 or bar["tradable"] == 0:
-        return 0
-    bid = bar["open"]
-    held = position["steps"]
-    closing = 0
-    if held * steps < 0:
-        closing = steps if abs(steps) <= abs(held) else -held
-        book_deal(book, tape, i, s, t, closing, bid, reason)
-    opening = steps - closing
-    if opening == 0:
-        return steps
-    equity, margin = margin_at_open(book, tape, i, t)
-    price, _, _ = quote(book, tape, i, s, t, opening, bid)
-    needed = abs(opening) * price * step_value(contract, bar) * contract["margin_share"]
-    if margin + needed > equity:
-        position["reason"] = NO_MONEY
-        return closing
-    book_deal(book, tape, i, s, t, opening, bid, reason)
-    return steps
+    account, rules = book.account[i], tape.rules[0]
+    contract, bar = tape.contracts[s], tape.market[t, s]
+    (ticks, spread, slippage), (closing, profit, swap, ticket) = paid, booked
+    size = abs(steps) * bar["value"]
+    notional = size * ticks
+    commission = commission_of(contract, rules, steps, notional)
+    money = profit + swap - commission
+    book.positions[i, s]["result"] += money
+    if money != 0.0:
+        account["balance"] = round_money(account["balance"] + money, rules["money_scale"])
+    account["traded"] += notional
+    account["commission"] += commission
+    if steps > 0:
+        account["spread_cost"] += size * spread
+    account["slippage_cost"] += size * slippage
+    if closing == 0:
+        account["orders_today"] += 1
+        account["spent_today"] += notional
+    deal = book.deals[i, account["n_deals"]]
+    account["n_deals"] += 1
+    deal["bar"], deal["symbol"], deal["steps"] = t, s, steps
+    deal["closing"], deal["reason"], deal["price"] = closing, reason, price_of(contract, ticks)
+    deal["profit"], deal["commission"], deal["swap"] = profit, commission, swap
+    deal["ticket"] = ticket
 
 
 @kernel
-def _worst_ticks(position: Record, bar: Record) -> int:
-    """The bid inside the bar that hurts the position most."""
-    return bar["low"] if position["steps"] > 0 else bar["high"]
+def quote(
+    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int
+) -> tuple[int, int, int]:
+    """``(price, spread, slippage)`` in ticks of a deal inside bar ``t`` at a bid."""
+    contract, bar, before = tape.contracts[s], tape.market[t, s], tape.market[t - 1, s]
+    factor = book.account[i]["cost_factor"]
+    spread, slippage = paid_ticks(contract, tape.rules[0], bar, before, factor, steps)
+    return fill_ticks(steps > 0, bid_ticks, spread, slippage), spread, slippage
 
 
 @kernel
-def _worst_equity(book: Book, tape: Tape, i: int, t: int) -> float:
-    """Equity if every symbol stood at its worst price of bar ``t`` at once."""
-    worst = book.account[i]["balance"]
-    for s in range(book.positions.shape[1]):
-        position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0:
-            ticks = _worst_ticks(position, bar)
-            worst += position["swap"] + unrealised(position, tape.contracts[s], bar, ticks)
-    return worst
+def book_deal(
+    book: Book,
+    tape: Tape,
+    i: int,
+    s: int,
+    t: int,
+    steps: int,
+    bid_ticks: int,
+    reason: int,
+    column: int,
+) -> None:
+    """Change balance and position by one deal; equity and margin at the open follow.
 
-
-@kernel
-def stop_out(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
-    """Close everything if equity over margin falls below the stop-out level inside bar ``t``.
-
-    The bar's extremes of all symbols are taken together, the cautious reading of a bar. Margin is
-    that of the open. The price is where the level is crossed on the way from the open to the
-    extreme, the open itself if the bar gaps through, rounded against the account. A symbol without
-    a bar cannot be closed now.
-
-    Returns:
-        Money that the closed positions moved from open to exit, bid to bid, and whether it
-        happened.
+    ``steps`` either all reduce the position or all increase it. In a hedging book a reduction
+    takes from the ticket in ``column``, 0 for the oldest, and an increase opens a ticket.
     """
-    equity, margin = margin_at_open(book, tape, i, t)
-    if margin == 0.0:
-        return 0.0, False
-    least = margin * tape.rules[0]["stop_out_level"]
-    worst = _worst_equity(book, tape, i, t)
-    if worst >= least:
-        return 0.0, False
-    way = (equity - least) / (equity - worst) if equity > least else 0.0
-    gross = 0.0
-    for s in range(book.positions.shape[1]):
-        position, contract, bar = book.positions[i, s], tape.contracts[s], tape.market[t, s]
-        steps = position["steps"]
-        if steps != 0 and bar["tradable"] != 0:
-            path = way * (_worst_ticks(position, bar) - bar["open"])
-            moved = floor(path + PATH_TOLERANCE) if steps > 0 else ceil(path - PATH_TOLERANCE)
-            gross += steps * price_of(contract, moved) * step_value(contract, bar)
-            book_deal(book, tape, i, s, t, -steps, bar["open"] + moved, STOP_OUT)
-    return gross, True
+    account, position, bar = book.account[i], book.positions[i, s], tape.market[t, s]
+    paid = quote(book, tape, i, s, t, steps, bid_ticks)
+    balance, held = account["balance"], position["steps"]
+    worth = position["swap"] + unrealised(position, bar, bar["open"])
+    if held == 0:
+        position["born"] = account["day"]
+    if book.tickets.shape[1] > 0:
+        booked = _book_ticket(book, tape, i, s, t, steps, paid[0], s * MOST_TICKETS + column)
+    elif held * steps < 0:
+        profit, swap = _take_from(position, steps, paid[0], bar, tape.rules[0])
+        booked = (1, profit, swap, 0)
+    else:
+        _add_to(position, steps, paid[0])
+        booked = (0, 0.0, 0.0, 0)
+    _write_deal(book, tape, i, s, t, steps, paid, reason, booked)
+    if position["steps"] == 0:
+        _end_trade(book, i, s)
+    worth -= position["swap"] + unrealised(position, bar, bar["open"])
+    account["open_equity"] += account["balance"] - balance - worth
+    margin = bar["open"] * bar["value"] * tape.contracts[s]["margin_share"]
+    account["open_margin"] += (abs(position["steps"]) - abs(held)) * margin
+
+
+@kernel(rare=True)
+def _book_ticket(
+    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, ticks: int, k: int
+) -> tuple[int, float, float, int]:
+    """Take ``steps`` from the ticket in ``k`` or open one; ``(closing, profit, swap, number)``."""
+    account, position = book.account[i], book.positions[i, s]
+    closing, profit, swap = 0, 0.0, 0.0
+    if position["steps"] * steps < 0:
+        ticket = book.tickets[i, k]
+        closing, number = 1, ticket["number"]
+        profit, swap = _take_from(ticket, steps, ticks, tape.market[t, s], tape.rules[0])
+        if ticket["steps"] == 0:
+            position["tickets"] -= 1
+            for j in range(k, s * MOST_TICKETS + position["tickets"]):
+                book.tickets[i, j] = book.tickets[i, j + 1]
+    else:
+        account["tickets"] += 1
+        number = account["tickets"]
+        ticket = book.tickets[i, s * MOST_TICKETS + position["tickets"]]
+        position["tickets"] += 1
+        ticket["number"], ticket["steps"], ticket["swap"] = number, 0, 0.0
+        _add_to(ticket, steps, ticks)
+    _sum_tickets(book, i, s)
+    return closing, profit, swap, number
 
 
 @kernel
-def carry(book: Book, tape: Tape, i: int, t: int) -> None:
-    """Book the rollovers of bar ``t`` on what survived it."""
-    rules = tape.rules[0]
-    for s in range(book.positions.shape[1]):
-        position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0 and bar["nights"] != 0:
-            swap = nightly_swap(tape.contracts[s], bar, rules, position["steps"])
-            position["swap"] = round_money(position["swap"] + swap, rules["money_scale"])
-            book.account[i]["swap"] -= swap
+def reduce(
+    book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int, reason: int
+) -> None:
+    """Close ``steps`` of a position, in a hedging book ticket by ticket, the oldest first."""
+    if book.tickets.shape[1] == 0:
+        book_deal(book, tape, i, s, t, steps, bid_ticks, reason, 0)
+        return
+    while steps != 0:
+        held = book.tickets[i, s * MOST_TICKETS]["steps"]
+        part = steps if abs(steps) <= abs(held) else -held
+        book_deal(book, tape, i, s, t, part, bid_ticks, reason, 0)
+        steps -= part
+
+
+@kernel
+def _sum_tickets(book: Book, i: int, s: int) -> None:
+    """The position is the sum of its tickets, its entry their average."""
+    position, first = book.positions[i, s], s * MOST_TICKETS
+    steps, cost, swap = 0, 0.0, 0.0
+    for k in range(first, first + position["tickets"]):
+        ticket = book.tickets[i, k]
+        steps += ticket["steps"]
+        cost += ticket["steps"] * ticket["entry"]
+        swap += ticket["swap"]
+    position["steps"], position["swap"] = steps, swap
+    if steps != 0:
+        position["entry"] = on_entry_grid(cost / steps)
+
+
+@kernel
+def stop_passed(position: Record, bar: Record) -> bool:
+    """Whether the open lies at or beyond the position's own stop."""
+    if position["stop"] == 0:
+        return False
+    if position["steps"] > 0:
+        return bar["open"] <= position["stop"]
+    return bar["open"] + bar["spread"] >= position["stop"]
+
+
+@kernel
+def stop_refused(position: Record, contract: Record, bar: Record) -> bool:
+    """Whether no broker takes the position's stop at the open: passed, or nearer than allowed."""
+    side = 1 if position["steps"] > 0 else -1
+    quoted = bar["open"] if side > 0 else bar["open"] + bar["spread"]
+    return side * (quoted - position["stop"]) < max(contract["stops_ticks"], 1)
+
+
+@kernel
+def take_passed(position: Record, bar: Record) -> bool:
+    """Whether the open lies at or beyond the position's own target."""
+    if position["take"] == 0:
+        return False
+    if position["steps"] > 0:
+        return bar["open"] >= position["take"]
+    return bar["open"] + bar["spread"] <= position["take"]
+
+
+@kernel
+def set_stops(position: Record, bar: Record, bid_ticks: int) -> None:
+    """One stop and one target for the whole position, counted from the quote without slippage."""
+    side = 1 if position["steps"] > 0 else -1
+    quoted = bid_ticks if side > 0 else bid_ticks + bar["spread"]
+    stop, take = position["stop_distance"], position["take_distance"]
+    position["stop"] = max(quoted - side * stop, 0) if stop != 0 else 0
+    position["take"] = max(quoted + side * take, 0) if take != 0 else 0

@@ -1,8 +1,8 @@
 """One bar of one account.
 
-    At the close of bar t:  observe -> size -> check -> breaker    (``decide``)
-    Inside bar t+1:         fill at the open                       (``fill``)
-                            stop-out on the extremes               (``stop_out``)
+    At the close of bar t:  observe -> size -> check -> breaker    (``decide_all``)
+    Inside bar t+1:         fill at the open                       (``trade``)
+                            stops, targets, stop-out               (``inside_bar``)
                             swap of the rollovers                  (``carry``)
                             mark at the close, breaker, reward     (``close_bar``, ``step``)
 
@@ -13,99 +13,25 @@ Trading changes cash and positions in ``fills`` alone; accounts are opened in ``
 from __future__ import annotations
 
 from mtquant.jit import Record, kernel
-from mtquant.risk.breaker import LEVEL_3, brake, limit, next_day, size_factor, trip, week_of
-from mtquant.risk.checks import BREAKER, NOT_TRADABLE, UNCHANGED, permitted
-from mtquant.risk.sizing import KELLY, at_risk, full_size, kelly_risk, target_steps, volume_cap
+from mtquant.risk.breaker import LEVEL_2, LEVEL_3, brake, limit, next_day, trip, week_of
+from mtquant.risk.reasons import STOP
 from mtquant.sim.account import (
     SMALLEST_EQUITY,
     Book,
     Float32,
     Tape,
+    gross_notional,
+    margin_at_open,
     mark,
-    notional,
-    price_of,
-    step_value,
 )
-from mtquant.sim.fills import carry, fill, stop_out
+from mtquant.sim.decisions import decide_all
+from mtquant.sim.fills import stop_refused
+from mtquant.sim.inside import bar_side, carry, inside_bar
+from mtquant.sim.orders import execute, late_bid
 from mtquant.sim.reward import SORTINO, other_reward, sortino_reward
 
 RUNNING, TERMINATED, TRUNCATED = range(3)
-
-
-@kernel
-def _reserved(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
-    """Gross notional that other symbols hold, or were just allowed to hold, account currency."""
-    gross = 0.0
-    for o in range(book.positions.shape[1]):
-        if o != s:
-            position = book.positions[i, o]
-            steps = abs(position["steps"])
-            if o < s:
-                steps = max(steps, abs(position["target"]))
-            gross += notional(steps, tape.contracts[o], tape.market[t, o])
-    return gross
-
-
-@kernel
-def _full(
-    account: Record, contract: Record, bar: Record, rules: Record, price: float, value: float
-) -> float:
-    """Lot steps at ``|action| = 1`` for an account at the close of a bar, before the limits."""
-    equity, wins = account["equity"], account["wins"]
-    if rules["sizing_method"] == KELLY:
-        losses = account["trades"] - wins
-        risk = kelly_risk(rules, wins, losses, account["gain_sum"], account["loss_sum"])
-        full = at_risk(risk, max(equity, 0.0), bar["atr"] * rules["atr_multiple"], value)
-    else:
-        full = full_size(rules, equity, price, bar["atr"], value)
-    if rules["max_volume_share"] > 0.0:
-        full = min(full, volume_cap(rules, float(bar["volume"]), contract["step_lots"]))
-    return full * size_factor(rules, account["level"])
-
-
-@kernel
-def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int:
-    """From an action at the close of bar ``t`` to a target that every gate allows.
-
-    Args:
-        book: State; ``equity`` is marked at ``t``. Writes ``target`` and ``reason``.
-        tape: Market and rules.
-        i: Lane.
-        s: Symbol; earlier symbols are decided first and reserve their exposure.
-        t: Row of the last closed bar.
-        action: Target exposure in [-1, 1].
-
-    Returns:
-        Signed lot steps to hold from the next open on.
-    """
-    account, position = book.account[i], book.positions[i, s]
-    contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
-    held, equity = position["steps"], account["equity"]
-    price, value = price_of(contract, bar["close"]), step_value(contract, bar)
-    full = _full(account, contract, bar, rules, price, value)
-    most = max(rules["max_exposure"] * equity / (price * value), 0.0)
-    least = contract["min_steps"]
-    asked = target_steps(rules, action, full, held, least, contract["max_steps"], most)
-    target, reason = permitted(
-        rules,
-        held,
-        asked,
-        bar["tradable"] != 0,
-        price * value,
-        _reserved(book, tape, i, s, t),
-        equity,
-        contract["margin_share"],
-    )
-    braked = limit(account["level"], held, target)
-    if braked != target:
-        target, reason = braked, BREAKER
-    if abs(target) < least:
-        target = 0
-    elif 0 < abs(target - held) < least:
-        target, reason = held, UNCHANGED  # no broker takes an order below the minimum
-    position["target"] = target
-    position["reason"] = reason
-    return target
+DAYS_OF_TRADES = (1 << 40) - 1  # five days, a byte each
 
 
 @kernel
@@ -121,6 +47,20 @@ def open_bar(book: Book, tape: Tape, i: int, t: int) -> None:
         account["day"] = tape.day[t]
         account["day_start"] = account["equity"]
         account["level"] = next_day(account["level"])
+        account["orders_today"], account["spent_today"] = 0, 0.0
+        account["day_trades"] = (account["day_trades"] << 8) & DAYS_OF_TRADES
+    equity, margin = margin_at_open(book, tape, i, t)
+    account["open_equity"], account["open_margin"] = equity, margin
+
+
+@kernel
+def _level(account: Record, rules: Record, equity: float) -> int:
+    """The breaker's level after a bar that closed with ``equity``."""
+    level = trip(rules, account["level"], account["day_start"], equity)
+    if rules["brakes"] == 0:
+        return level
+    week, peak, start = account["week_start"], account["peak"], account["start_equity"]
+    return max(level, brake(rules, equity, week, peak, start, account["losing_run"]))
 
 
 @kernel
@@ -128,23 +68,20 @@ def close_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     """Mark at the close of bar ``t``, age the positions and let the breaker judge."""
     account, rules = book.account[i], tape.rules[0]
     for s in range(book.positions.shape[1]):
-        if book.positions[i, s]["steps"] != 0:
-            book.positions[i, s]["age"] += 1
+        position = book.positions[i, s]
+        if position["steps"] != 0:
+            position["age"] += 1
+        if position["barred_side"] != 0:
+            position["barred_bars"] += 1
     equity = mark(book, tape, i, t)
     account["equity"] = equity
     account["peak"] = max(account["peak"], equity)
     account["cursor"] = t
-    account["level"] = trip(rules, account["level"], account["day_start"], equity)
-    if rules["brakes"] != 0:
-        braked = brake(
-            rules,
-            equity,
-            account["week_start"],
-            account["peak"],
-            account["start_equity"],
-            account["losing_run"],
-        )
-        account["level"] = max(account["level"], braked)
+    account["since_loss"] += 1
+    level = _level(account, rules, equity)
+    if level == LEVEL_2 and account["level"] < LEVEL_2:
+        account["shed_to"] = (1.0 - rules["shed"]) * gross_notional(book, tape, i, t)
+    account["level"] = level
     return equity
 
 
@@ -153,9 +90,9 @@ def _gross_gap(book: Book, tape: Tape, i: int, t: int) -> float:
     """Held position times the change of bid from the close of bar ``t - 1`` to the open of t."""
     gross = 0.0
     for s in range(book.positions.shape[1]):
-        contract, bar, steps = tape.contracts[s], tape.market[t, s], book.positions[i, s]["steps"]
+        bar = tape.market[t, s]
         move = bar["open"] - tape.market[t - 1, s]["close"]
-        gross += steps * price_of(contract, move) * step_value(contract, bar)
+        gross += book.positions[i, s]["steps"] * move * bar["value"]
     return gross
 
 
@@ -164,22 +101,50 @@ def _gross_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     """Held position times the change of bid inside bar ``t``."""
     gross = 0.0
     for s in range(book.positions.shape[1]):
-        contract, bar, steps = tape.contracts[s], tape.market[t, s], book.positions[i, s]["steps"]
-        move = bar["close"] - bar["open"]
-        gross += steps * price_of(contract, move) * step_value(contract, bar)
+        bar = tape.market[t, s]
+        gross += book.positions[i, s]["steps"] * (bar["close"] - bar["open"]) * bar["value"]
     return gross
 
 
 @kernel
-def trade(book: Book, tape: Tape, i: int, t: int) -> None:
-    """Fill target minus held of every symbol at the open of bar ``t``."""
+def _due(book: Book, i: int, s: int, t: int, target: int) -> int:
+    """The target decided as many whole bars ago as the lane's latency says.
+
+    What has happened since then still holds it back: a stop on that side, and the breaker.
+    """
+    account, position = book.account[i], book.positions[i, s]
+    slots = book.queue.shape[1] // book.positions.shape[1]
+    first = s * slots
+    book.queue[i, first + t % slots] = target
+    due = book.queue[i, first + (t - int(account["latency"])) % slots]
+    if due * position["barred_side"] > 0:
+        return 0
+    return limit(LEVEL_2, position["steps"], due) if account["level"] >= LEVEL_2 else due
+
+
+@kernel
+def trade(book: Book, tape: Tape, i: int, t: int) -> float:
+    """Fill target minus held of every symbol at the open of bar ``t``.
+
+    Returns:
+        Money that late fills missed of the bar's move (or were spared), bid to bid.
+    """
+    missed = 0.0
     for s in range(book.positions.shape[1]):
-        position = book.positions[i, s]
-        steps = position["target"] - position["steps"]
-        if steps != 0 and tape.market[t, s]["tradable"] == 0:
-            position["reason"] = NOT_TRADABLE
-        elif steps != 0:
-            fill(book, tape, i, s, t, steps, position["reason"])
+        position, bar = book.positions[i, s], tape.market[t, s]
+        target = position["target"]
+        if book.queue.shape[1] > 0:
+            target = _due(book, i, s, t, target)
+        if position["moved"] != 0 and target * position["steps"] > 0:
+            if stop_refused(position, tape.contracts[s], bar):
+                # What the stop cannot protect any more is closed.
+                bar_side(position)
+                target, position["reason"] = 0, STOP
+        steps = target - position["steps"]
+        if steps != 0:
+            done = execute(book, tape, i, s, t, steps, position["reason"])
+            missed += done * (late_bid(book.account[i], bar, steps) - bar["open"]) * bar["value"]
+    return missed
 
 
 @kernel
@@ -197,13 +162,12 @@ def step(book: Book, tape: Tape, i: int, actions: Float32) -> tuple[float, int]:
     """
     account = book.account[i]
     t, before = account["cursor"], account["equity"]
-    for s in range(book.positions.shape[1]):
-        decide(book, tape, i, s, t, actions[i, s])
+    decide_all(book, tape, i, t, actions)
     t += 1
     open_bar(book, tape, i, t)
     gross = _gross_gap(book, tape, i, t)
-    trade(book, tape, i, t)
-    closed_gross, stopped = stop_out(book, tape, i, t)
+    gross -= trade(book, tape, i, t)
+    closed_gross, stopped = inside_bar(book, tape, i, t)
     gross += closed_gross + _gross_bar(book, tape, i, t)
     carry(book, tape, i, t)
     equity = close_bar(book, tape, i, t)
@@ -234,8 +198,6 @@ def _count(book: Book, tape: Tape, i: int, t: int, before: float, reward: float)
     account["high_water"] = max(account["high_water"], equity)
     drawdown = 1.0 - equity / account["high_water"]
     account["max_drawdown"] = max(account["max_drawdown"], drawdown)
-    gross = 0.0
-    for s in range(book.positions.shape[1]):
-        gross += notional(abs(book.positions[i, s]["steps"]), tape.contracts[s], tape.market[t, s])
+    gross = gross_notional(book, tape, i, t)
     account["exposure_sum"] += gross / max(equity, SMALLEST_EQUITY)
     return gross

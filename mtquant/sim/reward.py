@@ -149,7 +149,7 @@ def fade_moments(book: Book, tape: Tape, i: int, before: float) -> None:
     account["square_return"] += eta * (counted * counted - account["square_return"])
 
 
-@kernel
+@kernel(rare=True)
 def other_reward(book: Book, tape: Tape, i: int, before: float) -> float:
     """The reward of the bar just closed where it is not the default one.
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mtquant.jit import resolved
-from mtquant.sim.account import (
-    ACCOUNT,
-    ACCOUNT_FEATURES,
-    MOMENT_FEATURES,
-    SYMBOL_FEATURES,
-    Book,
-    Tape,
-    empty_book,
-)
+from mtquant.sim.account import Book, Tape, empty_book
 from mtquant.sim.episodes import (
     observe,
     open_account,
@@ -28,29 +20,14 @@ from mtquant.sim.episodes import (
     step_batch,
     step_one,
 )
+from mtquant.sim.observation import account_feature_names
+from mtquant.sim.randomness import seed_lanes
+from mtquant.sim.records import ACCOUNT
 
 Observations = npt.NDArray[np.float32]
-
-
-def seed_lanes(book: Book, seed: int) -> None:
-    """Give every lane its own independent splitmix64 state, drawn from one ``seed``."""
-    lanes = len(book.account)
-    book.account["rng"] = np.random.SeedSequence(seed).generate_state(lanes, np.uint64)
-
-
-def account_feature_names(symbols: tuple[str, ...], differential: bool = False) -> list[str]:
-    """Names of the account's observation columns, prefixed by symbol where there are several.
-
-    Args:
-        symbols: Of the account.
-        differential: Whether the reward is a differential ratio, whose moments are then seen too.
-    """
-    names = [
-        name if len(symbols) == 1 else f"{symbol}.{name}"
-        for symbol in symbols
-        for name in SYMBOL_FEATURES
-    ]
-    return names + list(ACCOUNT_FEATURES) + (list(MOMENT_FEATURES) if differential else [])
+Rewards = npt.NDArray[np.float32]
+# What a lane's next bar depends on.
+KEPT = ("account", "positions", "tickets", "queue", "returns")
 
 
 @dataclass(frozen=True)
@@ -111,8 +88,7 @@ def summarise(book: Book, i: int, bars_per_year: float) -> EpisodeSummary:
     )
 
 
-@dataclass
-class BatchStep:
+class BatchStep(NamedTuple):
     """Result of one step of all lanes.
 
     Attributes:
@@ -120,12 +96,14 @@ class BatchStep:
             reused two steps later.
         rewards: float32 ``[N]``.
         statuses: int64 ``[N]``: RUNNING, TERMINATED or TRUNCATED.
+        over: bool ``[N]``: not RUNNING.
         finished: Lane -> (last observation of the old episode, its summary).
     """
 
     observations: Observations
-    rewards: npt.NDArray[np.float32]
+    rewards: Rewards
     statuses: npt.NDArray[np.int64]
+    over: npt.NDArray[np.bool_]
     finished: dict[int, tuple[Observations, EpisodeSummary]]
 
 
@@ -138,28 +116,35 @@ class Simulator:
         self.lanes = lanes
         self.bars_per_year = bars_per_year
         rules = tape.rules[0]
-        self.book = empty_book(lanes, symbols, int(rules["reward_window"]))
+        self.book = empty_book(lanes, symbols, rules)
         self._actions = np.zeros((lanes, symbols), np.float32)
         width = len(account_feature_names(("",) * symbols, bool(rules["adaptation"])))
         self.width = tape.features.shape[1] + width
         # Two buffers in turn: SB3 keeps the last observation while the next one is written.
         self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
         self._final = np.zeros((lanes, self.width), np.float32)
-        self._rewards = np.zeros(lanes, np.float32)
-        self._statuses = np.zeros(lanes, np.int64)
+        # What people are told of the lane that moved last, see ``episodes.show``.
+        self.shown = np.zeros(4 + 2 * symbols)
 
     @cached_property
     def _step_one(self) -> Any:
-        return resolved(step_one, self.book, self.tape, 0, self._actions, self._final)
+        outputs = (self._final, self.shown)
+        return resolved(step_one, self.book, self.tape, 0, self._actions, *outputs)
 
     @cached_property
     def _step_batch(self) -> Any:
-        outputs = (self._buffers[0], self._final, self._rewards, self._statuses)
+        outputs = (self._buffers[0], self._final, *self._results())
         return resolved(step_batch, self.book, self.tape, self._actions, *outputs)
 
     @cached_property
     def _restart_finished(self) -> Any:
-        return resolved(restart_finished, self.book, self.tape, self._statuses, self._buffers[0])
+        statuses = self._results()[1]
+        return resolved(restart_finished, self.book, self.tape, statuses, self._buffers[0])
+
+    def _results(self) -> tuple[Rewards, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Rewards, statuses and whether they are over, of every lane; the caller keeps them."""
+        lanes = self.lanes
+        return np.empty(lanes, np.float32), np.empty(lanes, np.int64), np.empty(lanes, np.bool_)
 
     def seed(self, seed: int) -> None:
         """Reseed every lane."""
@@ -188,23 +173,26 @@ class Simulator:
             action: ``[S]``.
 
         Returns:
-            Observation (a view that the next call overwrites), reward and status.
+            Observation, reward and status. With several lanes the observation is a view that the
+            next call overwrites; a single lane's is the caller's to keep.
         """
-        out = self._buffers[0]
+        out = self._buffers[0] if self.lanes > 1 else np.empty((1, self.width), np.float32)
         self._actions[lane] = action
-        reward, status = self._step_one(self.book, self.tape, lane, self._actions, out)
+        reward, status = self._step_one(self.book, self.tape, lane, self._actions, out, self.shown)
         return out[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
-        book, tape, statuses, out = self.book, self.tape, self._statuses, self._next_buffer()
+        book, tape, out = self.book, self.tape, self._next_buffer()
+        rewards, statuses, over = self._results()
         self._actions[:] = actions
         finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
-        if self._step_batch(book, tape, self._actions, out, self._final, self._rewards, statuses):
-            for i in np.flatnonzero(statuses).tolist():
+        results = (rewards, statuses, over)
+        if self._step_batch(book, tape, self._actions, out, self._final, *results):
+            for i in np.flatnonzero(over).tolist():
                 finished[i] = (self._final[i].copy(), self.summary(i))
             self._restart_finished(book, tape, statuses, out)
-        return BatchStep(out, self._rewards.copy(), statuses.copy(), finished)
+        return BatchStep(out, rewards, statuses, over, finished)
 
     def summary(self, lane: int = 0) -> EpisodeSummary:
         """The running episode of one lane."""
@@ -212,15 +200,12 @@ class Simulator:
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of the arrays that a resumed run needs."""
-        account, positions, _deals, returns = self.book
-        kept = {"account": account, "positions": positions, "returns": returns}
-        return {name: array.copy() for name, array in kept.items()}
+        return {name: getattr(self.book, name).copy() for name in KEPT}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> Observations:
         """Go on from :meth:`state`; returns the observations there."""
-        self.book.account[:] = state["account"]
-        self.book.positions[:] = state["positions"]
-        self.book.returns[:] = state["returns"]
+        for name in KEPT:
+            getattr(self.book, name)[:] = state[name]
         out = self._next_buffer()
         for lane in range(self.lanes):
             observe(self.book, self.tape, lane, out)

@@ -8,8 +8,12 @@ rate, whole-number arithmetic: a live window of bars gives the very same values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import ceil
+from types import MappingProxyType
+from typing import get_args
 
 import numpy as np
+import numpy.typing as npt
 
 from mtquant.errors import ConfigError
 from mtquant.jit import Structured
@@ -17,9 +21,16 @@ from mtquant.market.bars import Bars, Float, Int
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.rollover import swap_nights
-from mtquant.market.symbols import SymbolSpec
-from mtquant.sim.account import BAR, CONTRACT, OPTIONAL_RULES, RULES
+from mtquant.market.symbols import AssetClass, SymbolSpec
+from mtquant.market.timeframe import Timeframe
+from mtquant.risk.gates import Gates, banded_codes, barred_codes, bars_per_day
 from mtquant.sim.costs import SWAP_MODES
+from mtquant.sim.records import BAR, CONTRACT, OPTIONAL_RULES, RULES
+
+UNITS = (("exposure_unit", "max_exposure"), ("loss_unit", "daily_loss_level_3"))
+NO_GATES = Gates()
+ASSET_CLASSES = get_args(AssetClass)
+STOPS = ("stop_atr", "take_atr", "trail_atr", "break_even_atr")
 
 
 def to_ticks(prices: Float, spec: SymbolSpec) -> Int:
@@ -35,7 +46,7 @@ def spread_ticks(bars: Bars, spec: SymbolSpec) -> Int:
 
 
 def average_true_range(bars: Bars, spec: SymbolSpec, length: int) -> Float:
-    """Simple mean of the last ``length`` true ranges in price units, 0 before there are enough.
+    """Simple mean of the last ``length`` true ranges in ticks, 0 before there are enough.
 
     A mean of whole ticks, not Wilder's recursion: sizing then depends on exactly ``length + 1``
     bars and is the same, bit for bit, from a live window and from whole history.
@@ -46,10 +57,8 @@ def average_true_range(bars: Bars, spec: SymbolSpec, length: int) -> Float:
     ranges = np.maximum(high, before) - np.minimum(low, before)
     total = np.concatenate([[0], np.cumsum(ranges)])
     atr = np.zeros(len(bars))
-    numerator, denominator = spec.tick_fraction
     if len(bars) > length:
-        sums = total[length + 1 :] - total[1:-length]
-        atr[length:] = sums * numerator / (denominator * length)
+        atr[length:] = (total[length + 1 :] - total[1:-length]) / length
     return atr
 
 
@@ -89,8 +98,8 @@ def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -
     return rates
 
 
-def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int) -> Structured:
-    """``BAR[T]`` of one symbol on its own bars, conversion rate left at 0."""
+def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int, gates: Gates) -> Structured:
+    """``BAR[T]`` of one symbol on its own bars; ``value`` is left at 0."""
     rows = np.zeros(len(bars), BAR)
     for name in ("open", "high", "low", "close"):
         rows[name] = to_ticks(getattr(bars, name), spec)
@@ -100,29 +109,41 @@ def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int) -> Structured:
     following = np.append(bars.time[1:], bars.time[-1:] + bars.timeframe.nanoseconds)
     rows["nights"] = swap_nights(bars.time, following, spec)
     rows["tradable"] = 1
+    rows["barred"] = barred_codes(gates, bars, spec, rows["volume"].astype(np.float64))
+    rows["banded"] = banded_codes(gates, bars)
     return rows
 
 
 def market_columns(
-    panel: Panel, specs: Sequence[SymbolSpec], currency: str, atr_bars: int
+    panel: Panel,
+    specs: Sequence[SymbolSpec],
+    currency: str,
+    atr_bars: int,
+    gates: Gates = NO_GATES,
 ) -> Structured:
     """``BAR[T, S]``: where a symbol has no bar its last close stands and nothing can be traded."""
     market = np.zeros((len(panel), len(specs)), BAR)
     for s, (bars, spec) in enumerate(zip(panel.bars, specs, strict=True)):
-        own = own_columns(bars, spec, atr_bars)
+        own = own_columns(bars, spec, atr_bars, gates)
         market[:, s] = own[np.maximum(panel.row[:, s], 0)]
         absent = ~panel.tradable[:, s]
         for name in ("open", "high", "low"):
             market[name][absent, s] = market["close"][absent, s]
         market["nights"][absent, s] = 0
         market["tradable"][absent, s] = 0
-    market["rate"] = conversion_rates(panel, specs, currency)
+    market["value"] = conversion_rates(panel, specs, currency) * [tick_worth(s) for s in specs]
     return market
 
 
-def broker_days(panel: Panel, spec: SymbolSpec) -> Int:
-    """Broker day of each bar's open, int64 ``[T]``; the first symbol's clock is the account's."""
-    return Clock.parse(spec.clock).day_number(panel.time)
+def tick_worth(spec: SymbolSpec) -> float:
+    """Quote currency of one tick and lot step."""
+    numerator, denominator = spec.tick_fraction
+    return spec.contract_size * spec.lot_step * numerator / denominator
+
+
+def broker_days(panel: Panel, spec: SymbolSpec) -> npt.NDArray[np.int32]:
+    """Broker day of each bar's open, int32 ``[T]``; the first symbol's clock is the account's."""
+    return Clock.parse(spec.clock).day_number(panel.time).astype(np.int32)
 
 
 def contract_rows(
@@ -130,6 +151,9 @@ def contract_rows(
     leverage: float,
     slippage_points: float,
     commission_per_lot: float | None = None,
+    *,
+    timeframe: Timeframe = Timeframe.H1,
+    most_leverage: Mapping[str, float] = MappingProxyType({}),
 ) -> Structured:
     """``CONTRACT[S]`` of the specs.
 
@@ -138,27 +162,38 @@ def contract_rows(
         leverage: Of the account.
         slippage_points: Against every market order, both ways.
         commission_per_lot: Account currency per lot and side; None takes each symbol's own.
+        timeframe: Of the bars; says how many make a day.
+        most_leverage: Largest notional over equity of single symbols, by name.
     """
     rows = np.zeros(len(specs), CONTRACT)
     for row, spec in zip(rows, specs, strict=True):
         row["tick_n"], row["tick_d"] = spec.tick_fraction
-        row["step_units"] = spec.contract_size * spec.lot_step
         row["min_steps"] = round(spec.lot_min / spec.lot_step)
         row["max_steps"] = round(spec.lot_max / spec.lot_step)
+        row["stops_ticks"] = ceil(spec.stops_level_points * spec.point / spec.tick_size - 1e-9)
         row["slippage_ticks"] = round(slippage_points * spec.point / spec.tick_size)
         charged = spec.commission_per_lot if commission_per_lot is None else commission_per_lot
         row["commission"] = charged * spec.lot_step
         row["margin_share"] = spec.margin_rate / (1.0 if spec.margin_mode == "cfd" else leverage)
         row["swap_mode"] = SWAP_MODES[spec.swap_mode]
-        unit = {
-            "none": 0.0,
-            "points": spec.point * spec.contract_size * spec.lot_step,
-            "percent": 1.0 / 100.0 / 360.0,
-            "money": spec.lot_step,
-        }[spec.swap_mode]
+        unit = _swap_unit(spec)
         row["step_lots"] = spec.lot_step
+        row["bars_per_day"] = bars_per_day(spec, timeframe)
+        row["asset_class"] = ASSET_CLASSES.index(spec.asset_class)
+        row["leverage"] = most_leverage.get(spec.name, 0.0)
         row["swap_long"], row["swap_short"] = spec.swap_long * unit, spec.swap_short * unit
     return rows
+
+
+def _swap_unit(spec: SymbolSpec) -> float:
+    """What one unit of a symbol's swap is per lot step and night, see ``nightly_swap``."""
+    units = {
+        "none": 0.0,
+        "points": spec.point / spec.tick_size,
+        "percent": 1.0 / 100.0 / 360.0,
+        "money": spec.lot_step,
+    }
+    return units[spec.swap_mode]
 
 
 def rules_row(numbers: Mapping[str, float]) -> Structured:
@@ -174,4 +209,7 @@ def rules_row(numbers: Mapping[str, float]) -> Structured:
     row = np.zeros(1, RULES)
     for name, value in numbers.items():
         row[name] = value
+    row["managed"] = any(row[name][0] > 0.0 for name in STOPS)
+    for unit, limit in UNITS:
+        row[unit] = row[unit][0] or row[limit][0]
     return row

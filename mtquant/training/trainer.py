@@ -38,6 +38,9 @@ LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium", "onnx", "onnxru
 Now = Callable[[], datetime]
 
 
+LARGEST_WEIGHT = 1e6
+
+
 class Interrupted(Exception):
     """Training was stopped by the user; its state is saved under ``name``."""
 
@@ -150,7 +153,8 @@ def _learn(
         save(watch)
         raise Interrupted(record.name) from None
     except ValueError:
-        if all(torch.isfinite(weight).all() for weight in model.policy.parameters()):
+        # Not finite, or so large that a deviation of exp(weight) is 0 or infinite.
+        if all((weight.abs() < LARGEST_WEIGHT).all() for weight in model.policy.parameters()):
             raise
         raise ConfigError(
             f"agent {record.agent_name}: the network diverged after {model.num_timesteps:,} "

@@ -61,7 +61,7 @@ def write(tmp_path, content, linear_policy) -> Write:
     """Writes a tiny bundle under ``tmp_path / "checkpoints"``."""
 
     def files(folder: Path) -> None:
-        width = len(content["inputs"]) + 6
+        width = len(content["inputs"]) + 8
         (folder / "policy.onnx").write_bytes(linear_policy([0.1] * width))
         (folder / "report.json").write_text("{}\n")
         (folder / "report.html").write_text("<p>report</p>\n")
@@ -91,7 +91,7 @@ def test_a_bundle_comes_back_as_it_was_written(write, content):
     assert loaded.pipeline.to_dict() == content["pipeline"]
     assert set(loaded.manifest.files) == {"policy.onnx", "report.json", "report.html"}
     assert json.loads((loaded.path / "run.json").read_text()) == {"host": "here"}
-    observation = np.ones(len(content["inputs"]) + 6, np.float32)
+    observation = np.ones(len(content["inputs"]) + 8, np.float32)
     action, _ = loaded.agent.predict(observation)
     assert action[0] == pytest.approx(min(0.1 * observation.size, 1.0))
     assert loaded.agent.name == "ppo"
@@ -390,9 +390,9 @@ def test_a_write_that_was_cut_off_is_no_bundle(write, tmp_path):
     ("changes", "said"),
     [
         ({"inputs": ["nonsense"]}, r"field 'inputs': unknown .*'nonsense'"),
-        ({"inputs": []}, r"make 6 observation columns, policy\.onnx takes 7"),
+        ({"inputs": []}, r"make 8 observation columns, policy\.onnx takes 9"),
         ({"symbols": []}, r"field 'symbols' is empty, the env reads XAUUSD"),
-        ({"window": 4}, r"'window' make 10 observation columns, policy\.onnx takes 7"),
+        ({"window": 4}, r"'window' make 12 observation columns, policy\.onnx takes 9"),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(write, changes, said):

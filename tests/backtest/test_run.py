@@ -46,7 +46,9 @@ class Script:
 
 @pytest.fixture(scope="module")
 def scenario(small_env: EnvConfig, easy_bars) -> Scenario:
-    return Scenario.fit_all(small_env, given_market(small_env, easy_bars))
+    """Without stops: every trade is the script's."""
+    env = resolve_env(small_env, {"stops": {"atr": 0}})
+    return Scenario.fit_all(env, given_market(env, easy_bars))
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mtquant.brokers.base import Instrument
+from mtquant.brokers.base import BrokerPosition, Instrument, MarketOrder, OrderResult, StopChange
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal_records import TradeDeal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
-from mtquant.sim.account import RULES, Tape
+from mtquant.sim.account import Tape
+from mtquant.sim.records import RULES
 from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_row
 
 HOUR_NS = 3600 * 10**9
 BALANCE = 10_000.0
+PRICES = (100.0, 101.0, 102.0, 103.0, 104.0, 105.0)
+TOY = {
+    "name": "TOY",
+    "asset_class": "metal",
+    "base": "XAU",
+    "quote": "USD",
+    "contract_size": 100,
+    "tick_size": 0.01,
+    "digits": 2,
+    "pip_size": 0.1,
+    "margin_mode": "cfd_leverage",
+    "swap_mode": "none",
+    "typical_spread_points": 10,
+    "commission_per_lot": 2.0,
+    "hours": {"mon-sun": "00:00-24:00"},
+}
 
 
 def make_terminal(
@@ -29,52 +48,45 @@ def make_terminal(
     clock: str = "utc",
     start: str = "2024-01-02T12:00",
     balance: float = BALANCE,
-    low: float = 0.0,
+    low: float | list[float] = 0.0,
+    high: float | list[float] = 0.0,
+    closes: list[float] | None = None,
+    spec: Mapping[str, Any] = MappingProxyType({}),
+    rules: Mapping[str, Any] = MappingProxyType({}),
 ) -> SimulatedTerminal:
-    """One symbol, ``TOY`` (the broker says ``TOY.x``); bar n closes where bar n + 1 opens."""
-    spec = SymbolSpec(
-        name="TOY",
-        asset_class="metal",
-        base="XAU",
-        quote="USD",
-        contract_size=100,
-        tick_size=0.01,
-        digits=2,
-        pip_size=0.1,
-        margin_mode="cfd_leverage",
-        swap_mode="none",
-        typical_spread_points=10,
-        commission_per_lot=2.0,
-        clock=clock,
-        hours={"mon-sun": "00:00-24:00"},
-    )
+    """One symbol, ``TOY`` (the broker says ``TOY.x``), which opens at ``prices``.
+
+    Bar n closes where bar n + 1 opens, unless ``closes`` says otherwise, and reaches ``low`` below
+    and ``high`` above both.
+    """
+    contract = SymbolSpec.model_validate(TOY | {"clock": clock} | spec)
     opened = np.array(prices)
-    close = np.append(opened[1:], opened[-1])
+    close = np.append(opened[1:], opened[-1]) if closes is None else np.array(closes)
     time = np.datetime64(start, "ns").astype(np.int64) + np.arange(len(prices)) * HOUR_NS
     bars = Bars(
         "TOY",
         Timeframe.H1,
         time,
         opened,
-        np.maximum(opened, close),
+        np.maximum(opened, close) + high,
         np.minimum(opened, close) - low,
         close,
         np.full(len(prices), 7.0),
         np.full(len(prices), 10.0),
     )
     panel = Panel([bars])
-    rules: dict[str, Any] = dict.fromkeys(RULES.names or (), 0.0)
-    rules |= {"money_scale": 100.0, "stop_out_level": 0.5, "max_exposure": 100.0}
+    numbers: dict[str, Any] = dict.fromkeys(RULES.names or (), 0.0)
+    numbers |= {"money_scale": 100.0, "stop_out_level": 0.5, "max_exposure": 100.0, **rules}
     tape = Tape(
-        market_columns(panel, [spec], "USD", 2),
-        broker_days(panel, spec),
+        market_columns(panel, [contract], "USD", 2),
+        broker_days(panel, contract),
         np.zeros((len(bars), 0), np.float32),
-        contract_rows([spec], 100.0, 0.0),
-        rules_row(rules),
+        contract_rows([contract], 100.0, 0.0),
+        rules_row(numbers),
     )
     return SimulatedTerminal(
         panel,
-        [spec],
+        [contract],
         tape,
         rows=(0, len(bars) - 1),
         terms=AccountTerms(balance),
@@ -94,6 +106,42 @@ def adapter_of(terminal: SimulatedTerminal) -> tuple[MT5Adapter, Instrument]:
     adapter = MT5Adapter(terminal, [instrument])
     adapter.connect()
     return adapter, instrument
+
+
+class Desk:
+    """A terminal, its adapter and short ways to trade; the bid is 101.00 and the ask 101.10."""
+
+    def __init__(self, prices: Sequence[float] = PRICES, **changes: Any) -> None:
+        self.terminal = make_terminal(list(prices), **changes)
+        self.adapter, self.instrument = adapter_of(self.terminal)
+
+    def send(self, steps: int, magic: int = 5, **changes: Any) -> OrderResult:
+        return self.adapter.send(MarketOrder(self.instrument, steps, magic, **changes))
+
+    def change(self, stop: float, take: float = 0.0, ticket: int = 0) -> OrderResult:
+        """Of the oldest position, unless a ticket is named."""
+        ticket = ticket or self.positions[0].ticket
+        return self.adapter.change_stops(StopChange(self.instrument, ticket, stop, take))
+
+    @property
+    def positions(self) -> tuple[BrokerPosition, ...]:
+        return self.adapter.positions()
+
+    @property
+    def levels(self) -> tuple[float, float]:
+        """Of the one position."""
+        (position,) = self.positions
+        return position.stop, position.take
+
+    @property
+    def deals(self) -> list[TradeDeal]:
+        """As the server shows them, the deposit first."""
+        return self.terminal.account.deals
+
+
+@pytest.fixture(scope="session")
+def desk() -> type[Desk]:
+    return Desk
 
 
 @pytest.fixture(scope="session")

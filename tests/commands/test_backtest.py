@@ -109,9 +109,13 @@ def test_backtest_of_a_rule_under_rules_of_one_s_own(write_csv, mtquant, desk, e
     write_csv(desk / "gold.csv", easy_bars)
     rules = "profit_target: 0.5\nmax_drawdown: {fraction: 0.02}\n"
     (desk / "strict.yaml").write_text(rules, encoding="utf-8")
+    unprotected = (desk / "small.yaml").read_text(
+        encoding="utf-8"
+    ) + "\nstops: {atr: 0}\nbreaker: {shed: 0}\n"
+    (desk / "bare.yaml").write_text(unprotected, encoding="utf-8")
     words = (
         "--env",
-        "small.yaml",
+        "bare.yaml",
         "--data",
         "gold.csv",
         "--clock",

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from mtquant.config.assemble import contracts_of, leverage_at_full_size
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig
-from mtquant.sim.account import OPTIONAL_RULES
+from mtquant.sim.records import BAR, OPTIONAL_RULES
 
 FLAGS = (
     "min_change",
@@ -131,10 +131,11 @@ def test_reference_leverage_of_the_other_methods():
     Kelly begins with a quarter of 0.55 - 0.45 = 2.5 %, capped at 2 %, over a distance of 20: twice
     the equity. A target of 0.5 % over a deviation of 10 / 1.59577 is 1.59577 times the equity.
     """
-    close, atr = np.array([2_000.0, 2_000.0]), np.array([10.0, 0.0])
+    bars = np.zeros(2, BAR)
+    bars["close"], bars["atr"] = 200_000, [1_000, 0]
     kelly = env(sizing={"method": "kelly"})
-    assert leverage_at_full_size(kelly, close, atr) == pytest.approx([2.0, 0.0])
+    assert leverage_at_full_size(kelly, bars) == pytest.approx([2.0, 0.0])
     modest = env(sizing={"method": "kelly", "kelly": {"max_risk_fraction": 0.5}})
-    assert leverage_at_full_size(modest, close, atr) == pytest.approx([2.5, 0.0])
+    assert leverage_at_full_size(modest, bars) == pytest.approx([2.5, 0.0])
     target = env(sizing={"method": "volatility_target", "target_volatility": 0.005})
-    assert leverage_at_full_size(target, close, atr) == pytest.approx([1.5957691, 0.0])
+    assert leverage_at_full_size(target, bars) == pytest.approx([1.5957691, 0.0])

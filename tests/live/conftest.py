@@ -23,7 +23,8 @@ from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.simulated import SimulatedMarket
 from mtquant.market.symbols import SymbolSpec
-from mtquant.sim.account import DEAL, Tape
+from mtquant.sim.account import Tape
+from mtquant.sim.records import DEAL
 from mtquant.sim.simulator import Simulator
 
 SPEC = SymbolSpec(

@@ -146,7 +146,8 @@ def test_dying_at_any_broker_call(world, undisturbed, tmp_path, after):
         finish(world, terminal, journal)
         journal.close()
         check_books(terminal, path)
-        if name != "order_send":
+        # The quote from which a stop is counted is read when the order is on its way already.
+        if "order_send" not in whole.calls[number : number + 2]:
             assert trades(terminal) == trades(whole), (number, name)
 
 

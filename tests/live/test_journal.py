@@ -3,17 +3,27 @@ from __future__ import annotations
 import sqlite3
 import stat
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.brokers.base import Deal, OrderResult, Outcome
+from mtquant.brokers.base import Deal, DealReason, OrderResult, Outcome
 from mtquant.errors import ConfigError
-from mtquant.live.decide import Decision
-from mtquant.live.intents import Intent, IntentState, magic_of, plan, strategy_tag, tag_of
+from mtquant.live.decision import Decision
+from mtquant.live.intents import (
+    OPENING_LEG,
+    Intent,
+    IntentState,
+    magic_of,
+    plan,
+    strategy_tag,
+    tag_of,
+)
 from mtquant.live.journal import Journal
 from mtquant.live.record import AccountRecord, HeldPosition
+from mtquant.sim.account import MOST_TICKETS
 
 NOON = 1_704_196_800_000_000_000
 RECORD = AccountRecord(
@@ -24,14 +34,14 @@ RECORD = AccountRecord(
     10_000.07,
     19_724,
     2,
-    (HeldPosition(-3, 1 / 3, -0.1, 4, 9, -0.7 / 3),),
+    (HeldPosition(-3, 1 / 3, -0.1, 4, (9, 11), -0.7 / 3, 7, 0, 2, 19_723, -1, 5),),
     {"trades": 3, "gain_sum": 0.1 + 0.7, "week_start": 2 / 3},
 )
-DEAL = Deal(5, 4, 3, "XAUUSD", 2, NOON, -0.03, 2000.0, 1.5, -0.1, -0.2, True, False)
+DEAL = Deal(5, 4, 3, "XAUUSD", 2, NOON, -0.03, 2000.0, 1.5, -0.1, -0.2, True, DealReason.STOP)
 
 
-def decision(bar=NOON):
-    return Decision("XAUUSD", bar, float("nan"), 0, 3, "allowed", 0)
+def decision(bar=NOON, held=0, target=3):
+    return Decision("XAUUSD", bar, float("nan"), held, target, "allowed", 0, "told", 120, 340)
 
 
 @pytest.fixture
@@ -42,7 +52,8 @@ def journal(tmp_path):
 
 
 def commit(journal, record=RECORD, intents=(), deals=()):
-    journal.commit_bar(record, [decision(record.bar_time_ns)], intents, deals, ["seen"], 1.0)
+    decisions = [decision(record.bar_time_ns)]
+    journal.commit_bar(record, decisions, intents, deals, ["seen"], 1.0, at_ns=NOON)
 
 
 def test_a_record_survives_to_the_last_bit(journal):
@@ -64,14 +75,25 @@ def test_one_decision_per_symbol_and_bar(journal):
 
 
 def test_the_first_intent_is_being_sent_and_the_next_follows_its_outcome(journal):
-    first, second = plan(7, "XAUUSD", 0, NOON, (-3, 2))
+    first, second = plan(7, 0, decision(held=-3, target=2))
     commit(journal, intents=[first, second])
-    assert [i.state for i in journal.unfinished()] == [IntentState.SENDING, IntentState.PLANNED]
+    assert journal.unfinished() == [replace(first, state=IntentState.SENDING), second]
+    assert journal.distances(second.magic) == (120, 340)
+    assert journal.distances(first.magic) == (0, 0) == journal.distances(99)
     result = OrderResult(Outcome.EXECUTED, 10009, 3, 2000.0, 11, 12, "done")
     journal.settle(first, IntentState.EXECUTED, NOON, result, then_sending=second)
     (open_one,) = journal.unfinished()
     assert (open_one.magic, open_one.state) == (second.magic, IntentState.SENDING)
     assert journal.executed_since(NOON) == {"XAUUSD": 3}
+
+
+def test_where_stops_are_moved_first_the_first_intent_waits(journal):
+    (intent,) = plan(7, 0, decision())
+    journal.commit_bar(RECORD, [], [intent], [], [], 1.0, at_ns=NOON, sending=False)
+    assert journal.unfinished() == [intent]
+    journal.begin_sending([intent], NOON, ["stop refused"])
+    assert journal.unfinished() == [replace(intent, state=IntentState.SENDING)]
+    assert journal.events() == [(NOON, "stop refused")]
 
 
 def test_deals_are_counted_once(journal):
@@ -80,13 +102,13 @@ def test_deals_are_counted_once(journal):
     assert journal.unseen([DEAL]) == [] == journal.unseen([])
 
 
-@pytest.mark.parametrize("version", [1, 99])
+@pytest.mark.parametrize("version", [3, 99])
 def test_other_schemas_are_refused(journal, version):
     with sqlite3.connect(journal.path) as database:
         database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with pytest.raises(
-        ConfigError, match=f"schema version {version}, this mtquant reads 2; choose"
+        ConfigError, match=f"schema version {version}, this mtquant reads 4; choose"
     ):
         Journal(journal.path)
 
@@ -106,31 +128,64 @@ def test_durability_is_the_default(journal, tmp_path):
     quick.close()
 
 
-@given(held=st.integers(-50, 50), target=st.integers(-50, 50))
-def test_a_plan_reduces_before_it_increases(held, target):
-    legs = plan(1, "XAUUSD", 0, NOON, (held, target))
+def check_legs(legs, held, target):
+    """Nothing goes through zero, and the one that increases comes last and carries the levels."""
     position = held
     for leg in legs:
         after = position + leg.steps
-        assert position * after >= 0, "no order goes through zero"
-        assert (leg.leg == 0) == (abs(after) < abs(position))
+        assert position * after >= 0
+        assert (leg.leg == OPENING_LEG) == (abs(after) > abs(position))
+        assert (leg.stop_distance, leg.take_distance) == (
+            (120, 340) if leg.leg == OPENING_LEG else (0, 0)
+        )
         position = after
     assert position == target
+    assert [leg.leg for leg in legs] == sorted({leg.leg for leg in legs})
+
+
+@given(held=st.integers(-50, 50), target=st.integers(-50, 50))
+def test_a_plan_reduces_before_it_increases(held, target):
+    legs = plan(1, 0, decision(held=held, target=target))
+    check_legs(legs, held, target)
+    assert {leg.ticket for leg in legs} <= {0}
     assert len(legs) == (0 if held == target else 2 if held * target < 0 else 1)
+
+
+@given(
+    sizes=st.lists(st.integers(1, 9), max_size=MOST_TICKETS),
+    side=st.sampled_from([1, -1]),
+    target=st.integers(-50, 50),
+)
+def test_a_hedging_account_closes_its_oldest_tickets_first(sizes, side, target):
+    tickets = [(100 + k, side * size) for k, size in enumerate(sizes)]
+    held = side * sum(sizes)
+    legs = plan(1, 0, decision(held=held, target=target), tickets)
+    check_legs(legs, held, target)
+    closing = [leg for leg in legs if leg.leg != OPENING_LEG]
+    assert [(leg.leg, leg.ticket) for leg in closing] == [(k, 100 + k) for k in range(len(closing))]
+    for leg, (_, size) in list(zip(closing, tickets, strict=False))[:-1]:
+        assert leg.steps == -size, "all but the last are closed wholly"
+    assert all(leg.ticket == 0 for leg in legs[len(closing) :])
+
+
+def test_what_cannot_all_be_closed_is_followed_by_no_increase():
+    tickets = [(k, 1) for k in range(10)]
+    legs = plan(1, 0, decision(held=10, target=-5), tickets)
+    assert [leg.ticket for leg in legs] == list(range(MOST_TICKETS))
 
 
 @given(
     tag=st.integers(1, 8191),
     minute=st.integers(0, 2**25 - 1),
     slot=st.integers(0, 255),
-    leg=st.integers(0, 7),
-    attempt=st.integers(0, 15),
+    leg=st.integers(0, 15),
+    attempt=st.integers(0, 7),
 )
 def test_magic_numbers_are_unique_and_small(tag, minute, slot, leg, attempt):
     bar = 946_684_800 * 10**9 + minute * 60 * 10**9
     magic = magic_of(tag, bar, slot, leg, attempt)
     assert 0 < magic < 2**53 and tag_of(magic) == tag
-    fields = (magic >> 15) & (2**25 - 1), (magic >> 7) & 255, (magic >> 3) & 15, magic & 7
+    fields = (magic >> 15) & (2**25 - 1), (magic >> 7) & 255, (magic >> 4) & 7, magic & 15
     assert fields == (minute, slot, attempt, leg)
     assert len(Intent(magic, "X", bar, leg, 1).comment) <= 24
 

@@ -11,8 +11,8 @@ import pytest
 
 from mtquant.live.record import COUNTS, MONEY, SUMS
 from mtquant.risk.breaker import LEVEL_1, LEVEL_2, LEVEL_3
-from mtquant.risk.checks import STOP_OUT
-from mtquant.sim.account import DEAL
+from mtquant.risk.reasons import STOP_OUT
+from mtquant.sim.records import DEAL
 from mtquant.sim.simulator import Simulator
 
 BARS = 800

@@ -13,8 +13,8 @@ from mtquant.brokers import constants as mt5
 from mtquant.market.bars import Bars
 from mtquant.market.timeframe import Timeframe
 from mtquant.risk.breaker import LEVEL_3
-from mtquant.risk.checks import MARGIN, MAX_EXPOSURE, STOP_OUT
-from mtquant.sim.account import DEAL
+from mtquant.risk.reasons import MARGIN, MAX_EXPOSURE, STOP_OUT
+from mtquant.sim.records import DEAL
 
 CONFTEST = Path(__file__).with_name("conftest.py")
 READ = ("corr_EURUSD", "relative_strength_BTCUSD", "strength_signal", "market_distance")

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import numpy as np
+import pytest
 
 from mtquant.market.bars import Bars
 from mtquant.market.timeframe import Timeframe
-from mtquant.sim.account import DEAL
+from mtquant.risk.reasons import STOP
+from mtquant.sim.records import DEAL
 
-SYMBOL = (DEAL.names or ()).index("symbol")
+SYMBOL, REASON = map((DEAL.names or ()).index, ("symbol", "reason"))
 
 
 class Pair:
@@ -46,8 +50,11 @@ def rare_pair() -> list[Bars]:
     return [walk("XAUUSD", gold, 1, 2000.0), walk("EURUSD", euro, 2, 1500.0)]
 
 
-def portfolio(make_world):
-    plain = make_world(400, symbols=("XAUUSD",), limits={"max_exposure": 12.0})
+STOPS = {"atr": 2.0, "target_atr": 3.0, "trail_atr": 1.2, "reentry_bars": 4}
+
+
+def portfolio(make_world, **env):
+    plain = make_world(400, symbols=("XAUUSD",), limits={"max_exposure": 12.0}, **env)
     env = plain.env.model_copy(update={"symbols": ("XAUUSD", "EURUSD")})
     return type(plain)(env, rare_pair(), Pair())
 
@@ -71,3 +78,23 @@ def test_a_restart_in_the_middle_changes_nothing(make_world, tmp_path):
     second = world.paper(terminal, tmp_path / "cut.db")
     assert first.equity + second.equity == whole.equity
     assert first.deals + second.deals == whole.deals
+
+
+@pytest.mark.parametrize("book", ["netting", "hedging"])
+def test_stops_wait_where_a_symbol_rests(make_world, tmp_path, book):
+    """No stop can be moved before the market opens again, and nobody is told of a stranger."""
+    world = portfolio(make_world, stops=STOPS, account={"book": book})
+    backtest = world.backtest()
+    seen, world.agent.seen = world.agent.seen, []
+    terminal, parts = world.terminal(), []
+    while not terminal.finished:
+        parts.append(world.paper(terminal, tmp_path / "journal.db", bars=300))
+    for name in ("deals", "equity", "steps"):
+        assert [x for part in parts for x in getattr(part, name)] == getattr(backtest, name), name
+    assert world.agent.seen == seen
+    stopped = {deal[SYMBOL] for deal in backtest.deals if deal[REASON] == STOP}
+    assert stopped == {0, 1}
+    with sqlite3.connect(tmp_path / "journal.db") as database:
+        events = {text for (text,) in database.execute("SELECT text FROM event")}
+    database.close()
+    assert all(" closed " in event for event in events), events

@@ -1,9 +1,9 @@
-"""Helpers of the four-faces test by path; the tests are no package."""
+"""Helpers of the four-faces test; they stand beside this file, which is no package."""
 
 from __future__ import annotations
 
 import sys
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
@@ -11,12 +11,11 @@ import pytest
 
 
 def load(name: str) -> ModuleType:
-    """A module that stands beside this file."""
-    spec = spec_from_file_location(f"parity_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = sys.modules[spec.name] = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """A module of this folder, as ``benchmarks/four_faces.py`` imports it too."""
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return import_module(name)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from physics import roughened, with_physics
 
 from mtquant.config.data import MarketData
 from mtquant.config.schema import EnvConfig
@@ -93,7 +94,8 @@ def random_case(seed: int, n_bars: int, trait: Trait = "") -> Case:
     if trait == "autumn":
         timeframe, always = Timeframe.H1, {"clock": "eet", "asset_class": "crypto"}
         spec = spec.model_copy(update=always)
-    env = _env(rng, spec, law, timeframe)
+    physics = np.random.default_rng([seed, n_bars, 1])
+    env = with_physics(physics, _env(rng, spec, law, timeframe), spec, law.sigma)
     times = _times(rng, spec, timeframe, 2 * n_bars)
     if trait == "autumn":
         times = AUTUMN_NS + np.arange(n_bars) * timeframe.nanoseconds
@@ -101,7 +103,8 @@ def random_case(seed: int, n_bars: int, trait: Trait = "") -> Case:
     start = int(np.argmax((np.diff(times[first:]) > DAY_NS) == (trait == "pause")))
     bars = _bars(rng, spec, law, times[start : start + n_bars], timeframe)
     market = MarketData(Panel([bars]), (spec,), "random bars")
-    return Case(Scenario.fit_all(env, market), _script(rng, n_bars))
+    scenario = roughened(physics, Scenario.fit_all(env, market))
+    return Case(scenario, _script(rng, n_bars))
 
 
 def _spec(rng: Rng, name: str, asset: str, law: _Law) -> SymbolSpec:

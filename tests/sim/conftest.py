@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from mtquant.sim.account import Tape
+
+# The slow run asks for many more cases of the same properties.
+CASES = int(os.environ.get("MTQUANT_PROPERTY_CASES", "40"))
+settings.register_profile("markets", max_examples=CASES, deadline=None)
+settings.load_profile("markets")
 
 SWAP_MODES = ("none", "points", "percent", "money")
 

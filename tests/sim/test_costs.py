@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.sim.account import BAR, RULES
 from mtquant.sim.costs import (
     SLIPPAGE_MODELS,
     SLIPPAGE_POINTS,
@@ -16,6 +15,7 @@ from mtquant.sim.costs import (
     paid_ticks,
     round_up,
 )
+from mtquant.sim.records import BAR, RULES
 from mtquant.sim.tape import average_volume, contract_rows
 
 pytestmark = pytest.mark.nojit
@@ -25,7 +25,7 @@ def market(volume: float = 200.0) -> np.void:
     """A bar of 40 ticks' range, ATR 0.50, on average 200 lots."""
     bar = np.zeros(1, BAR)
     bar["open"], bar["high"], bar["low"], bar["close"] = 10_000, 10_030, 9_990, 10_010
-    bar["spread"], bar["atr"], bar["rate"], bar["volume"] = 7, 0.50, 1.0, volume
+    bar["spread"], bar["atr"], bar["value"], bar["volume"] = 7, 50.0, 1.0, volume
     return bar[0]
 
 

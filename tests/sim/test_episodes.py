@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 
 from mtquant.sim.account import empty_book
-from mtquant.sim.episodes import (
-    CAPITAL_SPREAD,
-    DEEPEST_START,
-    OLDEST_START,
-    reset_lane,
-    uniform,
-)
+from mtquant.sim.episodes import CAPITAL_SPREAD, DEEPEST_START, OLDEST_START, reset_lane
 from mtquant.sim.kernel import RUNNING, TRUNCATED
-from mtquant.sim.simulator import Simulator, seed_lanes
+from mtquant.sim.randomness import seed_lanes, uniform
+from mtquant.sim.simulator import Simulator
 
 pytestmark = pytest.mark.nojit
 
@@ -116,8 +111,8 @@ def test_random_starts_cost_nothing_and_stay_within_their_bounds(toy_bars, toy_t
     assert 0 <= position["age"].min()
     assert 20 < position["age"].max() < OLDEST_START
     # Longs enter at the bid, shorts at the ask: marked, nobody has gained or lost.
-    np.testing.assert_allclose(position["entry"][position["steps"] > 0], 100.0)
-    np.testing.assert_allclose(position["entry"][position["steps"] < 0], 100.1)
+    np.testing.assert_allclose(position["entry"][position["steps"] > 0], 10_000)
+    np.testing.assert_allclose(position["entry"][position["steps"] < 0], 10_010)
     np.testing.assert_array_equal(observations[:, 3], np.zeros(400))  # position_profit
     for name in ("commission", "spread_cost", "slippage_cost", "swap", "trades"):
         assert not account[name].any()

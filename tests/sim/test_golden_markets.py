@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mtquant.risk.checks import REASONS
+from mtquant.risk.reasons import REASONS
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
 from mtquant.sim.simulator import Simulator
 

@@ -10,16 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtquant.risk.breaker import LEVEL_2, LEVEL_3
-from mtquant.risk.checks import STOP_OUT
+from mtquant.risk.reasons import STOP_OUT
 from mtquant.sim.account import Book, Tape
-from mtquant.sim.kernel import RUNNING, decide, step
+from mtquant.sim.decisions import decide_all
+from mtquant.sim.kernel import RUNNING, step
 from mtquant.sim.simulator import Simulator
 
 pytestmark = pytest.mark.nojit
 
 SEEDS = st.integers(0, 2**32 - 1)
 SYMBOLS = st.integers(1, 3)
-moderate = settings(max_examples=40, deadline=None)
+moderate = settings()
 
 
 def actions_of(seed: int, bars: int, symbols: int) -> np.ndarray:
@@ -67,8 +68,13 @@ def prices(tape: Tape, t: int, name: str) -> np.ndarray:
     return tape.market[name][t] * contracts["tick_n"] / contracts["tick_d"]
 
 
+def entries(tape: Tape, positions: np.ndarray) -> np.ndarray:
+    """Average prices, ``[S]``."""
+    return positions["entry"] * tape.contracts["tick_n"] / tape.contracts["tick_d"]
+
+
 def value_per_step(tape: Tape, t: int) -> np.ndarray:
-    return tape.contracts["step_units"] * tape.market["rate"][t]
+    return tape.market["value"][t] * tape.contracts["tick_d"] / tape.contracts["tick_n"]
 
 
 @moderate
@@ -79,7 +85,9 @@ def test_equity_is_balance_and_booked_swap_and_unrealised_profit(random_tape, se
         t, positions = step_.bar, step_.after.positions[0]
         bid = prices(tape, t, "close")
         exit_at = np.where(positions["steps"] > 0, bid, bid + prices(tape, t, "spread"))
-        unrealised = positions["steps"] * (exit_at - positions["entry"]) * value_per_step(tape, t)
+        unrealised = (
+            positions["steps"] * (exit_at - entries(tape, positions)) * value_per_step(tape, t)
+        )
         expected = step_.after.account["balance"][0] + positions["swap"].sum() + unrealised.sum()
         assert step_.after.account["equity"][0] == pytest.approx(expected, abs=1e-6)
 
@@ -136,7 +144,8 @@ def test_an_increase_never_ends_above_the_maximum_exposure(random_tape, seed, sy
         t = step_.bar - 1
         held = step_.before.positions["steps"][0]
         book = Book(*(part.copy() for part in step_.before))
-        target = np.array([decide(book, tape, 0, s, t, actions[t, s]) for s in range(symbols)])
+        decide_all(book, tape, 0, t, actions[t : t + 1])
+        target = book.positions["target"][0]
         step_notional = prices(tape, t, "close") * value_per_step(tape, t)
         kept = np.where(held * target > 0, np.abs(held), 0)
         limit = tape.rules["max_exposure"][0] * step_.before.account["equity"][0]

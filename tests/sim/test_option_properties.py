@@ -10,16 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtquant.risk.breaker import LEVEL_3
-from mtquant.risk.checks import STOP_OUT
-from mtquant.sim.account import OPTIONAL_RULES, Book, Tape
+from mtquant.risk.reasons import STOP, STOP_OUT, TAKE_PROFIT
+from mtquant.sim.account import Book, Tape
 from mtquant.sim.costs import paid_ticks
 from mtquant.sim.kernel import RUNNING
+from mtquant.sim.records import OPTIONAL_RULES
 from mtquant.sim.simulator import Simulator
 
 pytestmark = pytest.mark.nojit
 
+INSIDE = [STOP_OUT, STOP, TAKE_PROFIT]
 SEEDS = st.integers(0, 2**32 - 1)
-moderate = settings(max_examples=40, deadline=None)
+moderate = settings()
 
 OPTIONS = st.fixed_dictionaries(
     {},
@@ -37,6 +39,24 @@ OPTIONS = st.fixed_dictionaries(
         "drawdown": st.sampled_from([0.05, 0.5]),
         "start_loss": st.sampled_from([0.05, 0.5]),
         "losing_run": st.integers(0, 3),
+        "shed": st.sampled_from([0.5, 1.0]),
+        "stop_atr": st.sampled_from([0.5, 1.0, 4.0]),
+        "take_atr": st.sampled_from([0.5, 2.0]),
+        "trail_atr": st.sampled_from([0.5, 1.5]),
+        "break_even_atr": st.sampled_from([0.3, 1.0]),
+        "partial_at": st.sampled_from([0.2, 0.5]),
+        "reentry_bars": st.integers(0, 3),
+        "latency": st.sampled_from([0.3, 1.0, 2.6]),
+        "reject_probability": st.sampled_from([0.0, 0.3]),
+        "partial_probability": st.sampled_from([0.0, 0.3]),
+        "hedging": st.integers(0, 1),
+        "checks": st.just(1),
+        "max_lots": st.sampled_from([0.2, 1.0]),
+        "max_position": st.sampled_from([0.5, 2.0]),
+        "max_positions": st.integers(1, 2),
+        "trades_per_day": st.integers(1, 4),
+        "cooldown_bars": st.integers(1, 3),
+        "max_holding_bars": st.integers(2, 6),
     },
 )
 FIXED = {
@@ -47,6 +67,7 @@ FIXED = {
     "prior_payoff": 1.0,
     "target_volatility": 0.05,
     "cheapest": 0.5,
+    "partial_share": 0.5,
     **{
         f"{name}_level": LEVEL_3 for name in ("weekly_loss", "drawdown", "start_loss", "losing_run")
     },
@@ -56,6 +77,9 @@ FIXED = {
 def optional_tape(random_tape: Any, seed: int, symbols: int, chosen: dict[str, float]) -> Tape:
     """A random market under ``chosen``; every third one has no recorded volume."""
     limits = {"weekly_loss": 1.0, "drawdown": 1.0, "start_loss": 1.0}
+    chosen = dict(chosen)
+    late = chosen.pop("latency", 0.0)
+    limits |= {"latency_least": late, "latency_most": late}
     tape = random_tape(seed, symbols, **{**limits, **FIXED, **chosen})
     if seed % 3:
         shape = tape.market.shape
@@ -97,8 +121,9 @@ def test_the_account_adds_up(random_tape, seed, symbols, chosen, factor):
         assert account["balance"] - before.account["balance"][0] == pytest.approx(money, abs=1e-6)
         bid = price(tape, t, "close")
         out = np.where(positions["steps"] > 0, bid, bid + price(tape, t, "spread"))
-        value = tape.contracts["step_units"] * tape.market["rate"][t]
-        unrealised = positions["steps"] * (out - positions["entry"]) * value
+        value = tape.market["value"][t] * tape.contracts["tick_d"] / tape.contracts["tick_n"]
+        entry = positions["entry"] * tape.contracts["tick_n"] / tape.contracts["tick_d"]
+        unrealised = positions["steps"] * (out - entry) * value
         expected = account["balance"] + positions["swap"].sum() + unrealised.sum()
         assert account["equity"] == pytest.approx(expected, abs=1e-6)
 
@@ -111,9 +136,9 @@ def test_gross_less_costs_is_the_change_of_equity(random_tape, seed, symbols, ch
     penalty, scale = tape.rules["downside_penalty"][0], tape.rules["reward_scale"][0]
     for t, before, after, reward in play(tape, seed, factor):
         deals = after.deals[0, : after.account["n_deals"][0]]
-        if (deals["reason"] == STOP_OUT).any():
+        if np.isin(deals["reason"], INSIDE).any() or after.account["latency"][0] % 1.0:
             continue
-        value = tape.contracts["step_units"] * tape.market["rate"][t]
+        value = tape.market["value"][t] * tape.contracts["tick_d"] / tape.contracts["tick_n"]
         opened = price(tape, t, "open")
         held, kept = before.positions["steps"][0], after.positions["steps"][0]
         gross = (held * (opened - price(tape, t - 1, "close")) * value).sum()
@@ -136,8 +161,7 @@ def test_fills_pay_spread_and_slippage_in_whole_ticks(random_tape, seed, symbols
         for deal in after.deals[0, : after.account["n_deals"][0]]:
             s = deal["symbol"]
             contract, bar = tape.contracts[s], tape.market[t, s]
-            tick = abs(deal["steps"]) * contract["step_units"] * bar["rate"]
-            tick *= contract["tick_n"] / contract["tick_d"]
+            tick = abs(deal["steps"]) * bar["value"]
             ticks = deal["price"] * contract["tick_d"] / contract["tick_n"]
             before_bar = tape.market[t - 1, s]
             dear = factor if tape.rules["dearest"][0] else 1.0
@@ -154,6 +178,69 @@ def test_fills_pay_spread_and_slippage_in_whole_ticks(random_tape, seed, symbols
             for name in ("spread_cost", "slippage_cost")
         )
         assert booked == pytest.approx(paid, abs=1e-6)
+
+
+@moderate
+@given(SEEDS, st.integers(1, 3), OPTIONS)
+def test_nothing_fills_outside_its_bar(random_tape, seed, symbols, chosen):
+    """A gap, a stop, a target, a stop-out and a late fill: the bid is always one of the bar."""
+    tape = optional_tape(random_tape, seed, symbols, chosen)
+    for t, _, after, _ in play(tape, seed, 1.0):
+        for deal in after.deals[0, : after.account["n_deals"][0]]:
+            contract, bar = tape.contracts[deal["symbol"]], tape.market[t, deal["symbol"]]
+            ticks = deal["price"] * contract["tick_d"] / contract["tick_n"]
+            row, before = tape.rules[0], tape.market[t - 1, deal["symbol"]]
+            spread, against = paid_ticks(contract, row, bar, before, 1.0, deal["steps"])
+            bid = ticks - spread - against if deal["steps"] > 0 else ticks + against
+            assert bar["low"] <= round(bid) <= bar["high"]
+            assert bar["tradable"]
+
+
+@moderate
+@given(SEEDS, st.integers(1, 3), OPTIONS)
+def test_tickets_are_the_position(random_tape, seed, symbols, chosen):
+    """At most eight of one side; their steps, swap and average price are the position's."""
+    tape = optional_tape(random_tape, seed, symbols, {**chosen, "hedging": 1})
+    for _, _, after, _ in play(tape, seed, 1.0):
+        for s in range(symbols):
+            position = after.positions[0, s]
+            tickets = after.tickets[0, 8 * s : 8 * s + position["tickets"]]
+            assert len(tickets) <= 8
+            assert (tickets["steps"] * position["steps"] > 0).all()
+            assert tickets["steps"].sum() == position["steps"]
+            assert tickets["swap"].sum() == pytest.approx(position["swap"], abs=1e-6)
+            assert (np.diff(tickets["number"]) > 0).all(), "the oldest first"
+            if position["steps"]:
+                cost = (tickets["steps"] * tickets["entry"]).sum()
+                assert cost / position["steps"] == pytest.approx(position["entry"], abs=1e-5)
+
+
+@moderate
+@given(SEEDS, st.integers(1, 3), OPTIONS)
+def test_a_stop_only_tightens_until_the_position_grows(random_tape, seed, symbols, chosen):
+    tape = optional_tape(random_tape, seed, symbols, {**chosen, "stop_atr": 2.0})
+    for _, before, after, _ in play(tape, seed, 1.0):
+        grown = set(after.deals[0, : after.account["n_deals"][0]][["symbol", "closing"]].tolist())
+        for s in range(symbols):
+            old, new = before.positions[0, s], after.positions[0, s]
+            if old["steps"] * new["steps"] > 0 and old["stop"] and (s, 0) not in grown:
+                assert (new["stop"] - old["stop"]) * np.sign(old["steps"]) >= 0
+
+
+@moderate
+@given(SEEDS, st.integers(1, 3), OPTIONS)
+def test_no_target_beyond_the_limits(random_tape, seed, symbols, chosen):
+    """Lots and positions that a check allows, unless they were held (or on their way) before."""
+    limits = {"checks": 1, "max_lots": 0.3, "max_positions": 1}
+    tape = optional_tape(random_tape, seed, symbols, {**chosen, **limits})
+    for _, before, after, _ in play(tape, seed, 1.0):
+        was = np.maximum(
+            np.abs(before.positions["steps"][0]), np.abs(before.positions["target"][0])
+        )
+        target = np.abs(after.positions["target"][0])
+        assert (target <= np.maximum(was, 30)).all()
+        if not was.any():
+            assert np.count_nonzero(target) <= 1
 
 
 @moderate

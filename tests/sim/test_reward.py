@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.sim.account import RULES
+from mtquant.sim.records import RULES
 from mtquant.sim.reward import sortino_reward
 
 pytestmark = pytest.mark.nojit

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtquant.sim.account import Book, account_features, empty_book
+from mtquant.sim.account import Book, empty_book
+from mtquant.sim.observation import account_features
 from mtquant.sim.reward import REWARDS, other_reward
 from mtquant.sim.simulator import Simulator
 
@@ -26,7 +27,7 @@ def rewards(toy_bars, toy_tape):
     def of(kind, returns, deals=(), **rules):
         chosen = {"reward_kind": REWARDS[kind], **rules}
         tape = toy_tape(toy_bars([(100.0,) * 4] * 2), **chosen)
-        book = empty_book(1, 1, int(rules.get("reward_window", 0)))
+        book = empty_book(1, 1, tape.rules[0])
         equity, rewarded = 10_000.0, []
         for bar, change in enumerate(returns):
             before, equity = equity, equity * (1.0 + change)
@@ -135,16 +136,16 @@ def test_moments_are_observed_where_there_is_room(toy_bars, toy_tape):
     for name in ("equity", "peak", "day_start"):
         book.account[name] = 10_000.0
     book.account["mean_return"], book.account["square_return"] = 0.003, 0.0001
-    wide, narrow = np.full((1, 8), 9.0, np.float32), np.full((1, 6), 9.0, np.float32)
+    wide, narrow = np.full((1, 10), 9.0, np.float32), np.full((1, 8), 9.0, np.float32)
     account_features(book, tape, 0, 0, wide, 0)
     account_features(book, tape, 0, 0, narrow, 0)
-    np.testing.assert_array_equal(wide[:, :6], narrow)
-    np.testing.assert_allclose(wide[0, 6:], [0.3 / 1.3, 0.5], rtol=1e-6)
+    np.testing.assert_array_equal(wide[:, :8], narrow)
+    np.testing.assert_allclose(wide[0, 8:], [0.3 / 1.3, 0.5], rtol=1e-6)
     account_features(book, plain, 0, 0, wide, 0)
-    np.testing.assert_array_equal(wide[:, :6], narrow)
+    np.testing.assert_array_equal(wide[:, :8], narrow)
     book.account["square_return"] = 0.0
     account_features(book, tape, 0, 0, wide, 0)
-    assert wide[0, 6:].tolist() == [0.0, 0.0]
+    assert wide[0, 8:].tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("kind", sorted(REWARDS))

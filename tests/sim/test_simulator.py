@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
-from mtquant.sim.simulator import Simulator, account_feature_names
+from mtquant.sim.observation import account_feature_names
+from mtquant.sim.simulator import Simulator
 
 pytestmark = pytest.mark.nojit
 
@@ -134,12 +135,12 @@ def test_account_columns_are_bounded_and_mean_what_they_say(toy_bars, toy_tape):
     first = simulator.step_lane(0, go)[0][2:].copy()
     # Equity 9,980: exposure 20,000 / (9,980 * 2) = 1.002, clipped. Profit -0.2004 % squashed.
     loss = 20 / 9_980 * 100
-    expected = [1.0, -loss / (1 + loss), 1 / 25, 0.002, -0.004, 0.0]
+    expected = [1.0, -loss / (1 + loss), 1 / 25, 1.0, 0.0, 0.002, -0.004, 0.0]
     np.testing.assert_allclose(first, expected, atol=1e-6)
     second = simulator.step_lane(0, go)[0][2:].copy()
     # 200 * (90 - 100.10) = -2,020: equity 7,980, drawdown 20.2 %, LEVEL_1.
     loss = 2_020 / 7_980 * 100
-    expected = [1.0, -loss / (1 + loss), 2 / 26, 0.202, -0.404, 1 / 3]
+    expected = [1.0, -loss / (1 + loss), 2 / 26, 1.0, 0.0, 0.202, -0.404, 1 / 3]
     np.testing.assert_allclose(second, expected, atol=1e-6)
 
 
@@ -156,13 +157,15 @@ def test_names_of_the_account_columns():
         "position",
         "position_profit",
         "position_age",
+        "stop_distance",
+        "stopped_side",
         "drawdown",
         "day_gain",
         "breaker_level",
     ]
     several = account_feature_names(("A", "B"))
-    assert several[:4] == ["A.position", "A.position_profit", "A.position_age", "B.position"]
-    assert several[6:] == ["drawdown", "day_gain", "breaker_level"]
+    assert several[3:6] == ["A.stop_distance", "A.stopped_side", "B.position"]
+    assert several[10:] == ["drawdown", "day_gain", "breaker_level"]
 
 
 def test_a_restored_simulator_goes_on_as_if_nothing_had_happened(random_tape):

@@ -43,9 +43,9 @@ def test_atr_is_the_mean_of_true_ranges(toy_spec, toy_bars):
     ]
     atr = average_true_range(toy_bars(rows), toy_spec(), 2)
     # Before length + 1 bars there is none: bar 2 needs the ranges of bars 1 and 2.
-    np.testing.assert_array_equal(atr, [0.0, 0.0, 4.5, 7.0])
+    np.testing.assert_array_equal(atr, [0.0, 0.0, 450.0, 700.0])
     np.testing.assert_array_equal(average_true_range(toy_bars(rows), toy_spec(), 4), np.zeros(4))
-    np.testing.assert_array_equal(average_true_range(toy_bars(rows), toy_spec(), 3)[3], 6.0)
+    np.testing.assert_array_equal(average_true_range(toy_bars(rows), toy_spec(), 3)[3], 600.0)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
@@ -89,12 +89,12 @@ def test_contracts_count_in_lot_steps(toy_spec):
         swap_short=3.0,
     )
     row = contract_rows([spec], 100.0, 2.0)[0]
-    assert row["step_units"] == pytest.approx(5_000.0)
+    assert row["step_lots"] == pytest.approx(0.05)
     assert (row["min_steps"], row["max_steps"], row["slippage_ticks"]) == (2, 150, 2)
     assert row["commission"] == pytest.approx(0.175)
-    # 7 points of 0.00001 on 5,000 units
-    assert row["swap_long"] == pytest.approx(-0.35)
-    assert row["swap_short"] == pytest.approx(0.15)
+    # A point is a tick here; what a tick is worth stands in the bars.
+    assert row["swap_long"] == pytest.approx(-7.0)
+    assert row["swap_short"] == pytest.approx(3.0)
     assert contract_rows([spec], 100.0, 2.0, 10.0)["commission"][0] == pytest.approx(0.5)
     assert contract_rows([spec], 100.0, 2.0, 0.0)["commission"][0] == 0.0
 

@@ -8,9 +8,9 @@ import pytest
 from mtquant.errors import ConfigError
 from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_3
-from mtquant.risk.checks import REASONS
-from mtquant.sim.fills import fill
-from mtquant.sim.kernel import RUNNING, TERMINATED
+from mtquant.risk.reasons import REASONS
+from mtquant.sim.kernel import RUNNING, TERMINATED, open_bar
+from mtquant.sim.orders import execute
 from mtquant.sim.simulator import Simulator
 from mtquant.sim.tape import conversion_rates
 
@@ -116,17 +116,18 @@ def test_a_later_symbol_that_is_held_counts_for_an_earlier_one(toy_bars, toy_tap
 def test_a_stop_out_takes_the_worst_of_all_symbols_together(toy_bars, toy_tape):
     """2,499 steps each: margin 4,998, out at equity 2,499.
 
-    100.10 - 7,501 / 4,998 = 98.5992, rounded against the account to 98.59 on both.
-    2 * 2,499 * -1.51 = -7,546.98.
+    100.10 - 7,501 / 4,998 = 98.5992, rounded against the account to 98.59: A goes first, for
+    2,499 * 1.51 = 3,773.49. B's margin is 2,499, out at 1,249.50, which it reaches when it has lost
+    10,000 - 3,773.49 - 1,249.50 = 4,977.01: 100.10 - 1.9916 = 98.1084, rounded to 98.10.
     """
     bars = [toy_bars([QUIET, (100.0, 100.0, 98.0, 100.0)], name) for name in ("AAA", "BBB")]
     simulator = start(toy_tape(bars, notional_fraction=24.99, max_exposure=50.0))
     assert advance(simulator, 1.0, 1.0) == TERMINATED
     assert steps(simulator) == [0, 0]
-    assert simulator.book.account["balance"][0] == pytest.approx(2_453.02, abs=1e-9)
+    assert simulator.book.account["balance"][0] == pytest.approx(1_228.51, abs=1e-9)
     deals = simulator.book.deals[0, :4]
     assert simulator.book.account["n_deals"][0] == 4
-    np.testing.assert_allclose(deals["price"], [100.10, 100.10, 98.59, 98.59], atol=1e-9)
+    np.testing.assert_allclose(deals["price"], [100.10, 100.10, 98.59, 98.10], atol=1e-9)
 
 
 def test_hedged_symbols_survive_where_one_alone_is_stopped_out(toy_bars, toy_tape):
@@ -171,21 +172,22 @@ def test_a_currency_that_nothing_converts_is_refused(toy_bars, toy_spec):
 
 
 def test_a_fill_reports_what_was_executed(toy_bars, toy_tape):
-    """The terminal asks ``fill`` itself: nothing on a bar that is not there, the rest in full."""
+    """The terminal asks ``execute`` itself: nothing on a bar that is not there, else in full."""
     a = toy_bars([QUIET] * 4, "AAA")
     b = toy_bars([QUIET] * 3, "BBB", hours=[0, 1, 3])
     simulator = start(toy_tape([a, b]))
     book, tape = simulator.book, simulator.tape
-    assert fill(book, tape, 0, 1, 2, 5, 0) == 0
-    assert fill(book, tape, 0, 0, 2, 0, 0) == 0
+    open_bar(book, tape, 0, 2)
+    assert execute(book, tape, 0, 1, 2, 5, 0) == 0
+    assert execute(book, tape, 0, 0, 2, 0, 0) == 0
     assert book.account["n_deals"][0] == 0
-    assert fill(book, tape, 0, 0, 2, 5, 0) == 5
-    assert fill(book, tape, 0, 0, 2, -2, 0) == -2
-    assert fill(book, tape, 0, 0, 2, -10, 0) == -10  # a flip from 3 to -7
+    assert execute(book, tape, 0, 0, 2, 5, 0) == 5
+    assert execute(book, tape, 0, 0, 2, -2, 0) == -2
+    assert execute(book, tape, 0, 0, 2, -10, 0) == -10  # a flip from 3 to -7
     assert steps(simulator) == [-7, 0]
     assert book.account["n_deals"][0] == 4
     # Closing finds its way without money; the opening half does not.
-    assert fill(book, tape, 0, 0, 2, 1_000_000, 0) == 7
+    assert execute(book, tape, 0, 0, 2, 1_000_000, 0) == 7
     assert steps(simulator) == [0, 0]
     assert reasons(simulator)[0] == "not enough money"
 

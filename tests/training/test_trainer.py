@@ -141,7 +141,7 @@ def test_where_nothing_beats_flat_the_bundle_is_flat(config, heard):
     manifest = bundle.manifest
     assert not manifest.learned and "None of 4 checkpoints beat flat" in manifest.selection
     assert manifest.selection in news.texts
-    rows = np.random.default_rng(0).normal(size=(20, 11)).astype(np.float32)
+    rows = np.random.default_rng(0).normal(size=(20, 13)).astype(np.float32)
     assert not any(bundle.agent.predict(row)[0].any() for row in rows)
     assert manifest.metrics["agent"] == manifest.metrics["flat"]
 
@@ -150,7 +150,7 @@ def test_an_incumbent_that_chance_explains_in_the_end_is_dropped(config, monkeyp
     monkeypatch.setattr(Selection, "learned", property(lambda selection: False))
     bundle = run_training(config)
     assert bundle.manifest.metrics["agent"] == bundle.manifest.metrics["flat"]
-    assert not bundle.agent.predict(np.ones(11, np.float32))[0].any()
+    assert not bundle.agent.predict(np.ones(13, np.float32))[0].any()
 
 
 def test_simulated_bars_say_so_wherever_numbers_stand(config, heard, monkeypatch):

@@ -1,0 +1,73 @@
+"""What the module shows of positions, deals and past orders, as our own records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import BrokerPosition, Deal, DealReason, OrderState
+
+_DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
+_REASONS = {
+    mt5.DEAL_REASON_CLIENT: DealReason.CLIENT,
+    mt5.DEAL_REASON_MOBILE: DealReason.CLIENT,
+    mt5.DEAL_REASON_WEB: DealReason.CLIENT,
+    mt5.DEAL_REASON_EXPERT: DealReason.EXPERT,
+    mt5.DEAL_REASON_SL: DealReason.STOP,
+    mt5.DEAL_REASON_TP: DealReason.TARGET,
+    mt5.DEAL_REASON_SO: DealReason.STOP_OUT,
+}
+
+
+def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:
+    """A position.
+
+    Args:
+        p: A ``TradePosition``.
+        utc: From server seconds to ns UTC.
+    """
+    return BrokerPosition(
+        ticket=p.ticket,
+        identifier=p.identifier,
+        symbol=p.symbol,
+        magic=p.magic,
+        volume_lots=p.volume if p.type == mt5.POSITION_TYPE_BUY else -p.volume,
+        price_open=p.price_open,
+        swap=p.swap,
+        opened_time_ns=utc(p.time),
+        stop=p.sl,
+        take=p.tp,
+    )
+
+
+def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:
+    """A deal or a change of balance.
+
+    Args:
+        d: A ``TradeDeal``.
+        utc: From server seconds to ns UTC.
+    """
+    trade = d.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
+    volume = -d.volume if d.type == mt5.DEAL_TYPE_SELL else d.volume
+    return Deal(
+        ticket=d.ticket,
+        order=d.order,
+        position_id=d.position_id,
+        symbol=d.symbol,
+        magic=d.magic,
+        time_ns=utc(d.time),
+        volume_lots=volume if trade else 0.0,
+        price=d.price,
+        profit=d.profit,
+        swap=d.swap,
+        commission=d.commission,
+        is_trade=trade,
+        reason=_REASONS.get(d.reason, DealReason.OTHER),
+        opens=trade and d.entry in (mt5.DEAL_ENTRY_IN, mt5.DEAL_ENTRY_INOUT),
+    )
+
+
+def past_state(state: int) -> OrderState:
+    """Where an order of the past has ended."""
+    return OrderState.DEAD if state in _DEAD else OrderState.FILLED

@@ -1,0 +1,135 @@
+"""Requests for ``order_send``, and its answers in our own words.
+
+A stop is decided as a distance in whole ticks and travels as a price: what is added here is added
+in ticks and becomes a price once, so that the server, the simulated one and the kernel mean the
+same level.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import (
+    Instrument,
+    MarketOrder,
+    OrderResult,
+    Outcome,
+    Quote,
+    StopChange,
+)
+from mtquant.errors import ConfigError
+
+Request = dict[str, Any]
+
+
+def market_filling(execution_mode: int, filling_flags: int) -> int:
+    """The filling of market orders that a symbol allows, all-or-nothing where it can be had.
+
+    Args:
+        execution_mode: ``symbol_info.trade_exemode``.
+        filling_flags: ``symbol_info.filling_mode``, bits and not values.
+
+    Returns:
+        A value of ``ORDER_FILLING_*``.
+
+    Raises:
+        ConfigError: Neither FOK nor IOC is allowed where RETURN is not either.
+    """
+    if execution_mode in (
+        mt5.SYMBOL_TRADE_EXECUTION_REQUEST,
+        mt5.SYMBOL_TRADE_EXECUTION_INSTANT,
+    ):
+        return mt5.ORDER_FILLING_FOK
+    if filling_flags & mt5.SYMBOL_FILLING_FOK:
+        return mt5.ORDER_FILLING_FOK
+    if filling_flags & mt5.SYMBOL_FILLING_IOC:
+        return mt5.ORDER_FILLING_IOC
+    if execution_mode == mt5.SYMBOL_TRADE_EXECUTION_EXCHANGE:
+        return mt5.ORDER_FILLING_RETURN
+    raise ConfigError(
+        f"filling_mode {filling_flags} allows no market order in execution mode "
+        f"{execution_mode}; trade another symbol"
+    )
+
+
+def order_request(order: MarketOrder, filling: int, quote: Quote | None) -> Request:
+    """The request of a market order.
+
+    Args:
+        order: What to send.
+        filling: A value of ``ORDER_FILLING_*``.
+        quote: From which its distances are counted; None where it has none.
+    """
+    request = {
+        "action": mt5.TRADE_ACTION_DEAL,
+        "symbol": order.instrument.broker_name,
+        "volume": order.instrument.lots(abs(int(order.steps))),
+        "type": mt5.ORDER_TYPE_BUY if order.steps > 0 else mt5.ORDER_TYPE_SELL,
+        "type_filling": filling,
+        "type_time": mt5.ORDER_TIME_GTC,
+        "magic": int(order.magic),
+        "comment": order.comment,
+    }
+    if order.ticket:
+        request["position"] = int(order.ticket)
+    if quote is not None:
+        request["sl"], request["tp"] = _levels(order, quote)
+    return request
+
+
+def change_request(change: StopChange) -> Request:
+    """The request that gives a position its stop and target."""
+    instrument = change.instrument
+    return {
+        "action": mt5.TRADE_ACTION_SLTP,
+        "symbol": instrument.broker_name,
+        "position": int(change.ticket),
+        "sl": _price(instrument, instrument.ticks(change.stop)),
+        "tp": _price(instrument, instrument.ticks(change.take)),
+    }
+
+
+def not_sent(problem: Exception) -> OrderResult:
+    """The result of an order that never left."""
+    return OrderResult(Outcome.NOT_EXECUTED, None, 0, 0.0, 0, 0, str(problem))
+
+
+def result_of(
+    outcome: Outcome, answer: Any, error: tuple[int, str], instrument: Instrument, side: int
+) -> OrderResult:
+    """What an answer says of the order.
+
+    Args:
+        outcome: What it proves.
+        answer: Of ``order_send``, None where there was none.
+        error: ``last_error()`` right after it.
+        instrument: Of the order.
+        side: 1 where it buys, -1 where it sells, 0 where it changes stops.
+    """
+    if answer is None:
+        return OrderResult(outcome, None, 0, 0.0, 0, 0, f"{error[0]} {error[1]}")
+    done = side != 0 and outcome in (Outcome.EXECUTED, Outcome.PARTIAL)
+    return OrderResult(
+        outcome=outcome,
+        retcode=answer.retcode,
+        steps=side * instrument.steps(answer.volume) if done else 0,
+        price=float(answer.price),
+        order=answer.order,
+        deal=answer.deal,
+        text=answer.comment,
+    )
+
+
+def _levels(order: MarketOrder, quote: Quote) -> tuple[float, float]:
+    """Stop and target of what the order opens: a long closes at the bid, a short at the ask."""
+    instrument, side = order.instrument, 1 if order.steps > 0 else -1
+    quoted = instrument.ticks(quote.bid if side > 0 else quote.ask)
+    stop = quoted - side * order.stop_distance if order.stop_distance else 0
+    take = quoted + side * order.take_distance if order.take_distance else 0
+    return _price(instrument, stop), _price(instrument, take)
+
+
+def _price(instrument: Instrument, ticks: int) -> float:
+    """A level as a server takes it; none where it would not be above zero."""
+    return round(float(instrument.price(max(ticks, 0))), instrument.spec.digits)

@@ -1,0 +1,64 @@
+"""The journal's tables, and what is done about a file of another version."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from mtquant.errors import ConfigError
+
+SCHEMA_VERSION = 4
+
+_TABLES = """
+CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE account (
+    bar_time_ns INTEGER PRIMARY KEY, balance REAL NOT NULL, equity REAL NOT NULL,
+    peak REAL NOT NULL, day_start REAL NOT NULL, day INTEGER NOT NULL, level INTEGER NOT NULL,
+    positions TEXT NOT NULL, memory TEXT NOT NULL, broker_equity REAL NOT NULL,
+    at_ns INTEGER NOT NULL);
+CREATE TABLE decision (
+    symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL, action REAL, held INTEGER NOT NULL,
+    target INTEGER NOT NULL, reason TEXT NOT NULL, checks TEXT NOT NULL,
+    PRIMARY KEY (bar_time_ns, symbol)) WITHOUT ROWID;
+CREATE TABLE intent (
+    magic INTEGER PRIMARY KEY, symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL,
+    leg INTEGER NOT NULL, steps INTEGER NOT NULL, state TEXT NOT NULL,
+    stop_distance INTEGER NOT NULL, take_distance INTEGER NOT NULL,
+    ticket INTEGER NOT NULL, retcode INTEGER,
+    executed_steps INTEGER NOT NULL DEFAULT 0, price REAL, order_ticket INTEGER,
+    deal_ticket INTEGER, text TEXT, settled_bar_ns INTEGER, failed INTEGER NOT NULL DEFAULT 0);
+CREATE INDEX intent_state ON intent (state);
+CREATE INDEX intent_settled ON intent (settled_bar_ns);
+CREATE INDEX intent_failed ON intent (bar_time_ns) WHERE failed = 1;
+CREATE TABLE deal (
+    ticket INTEGER PRIMARY KEY, order_ticket INTEGER, symbol TEXT NOT NULL, magic INTEGER NOT NULL,
+    time_ns INTEGER NOT NULL, volume_lots REAL, price REAL, profit REAL, swap REAL,
+    commission REAL, reason TEXT NOT NULL, opens INTEGER NOT NULL);
+CREATE INDEX deal_time ON deal (time_ns);
+CREATE TABLE event (id INTEGER PRIMARY KEY, bar_time_ns INTEGER NOT NULL, text TEXT NOT NULL);
+CREATE TABLE breaker (
+    number INTEGER PRIMARY KEY, at_ns INTEGER NOT NULL, bar_time_ns INTEGER,
+    level INTEGER NOT NULL, equity REAL, text TEXT NOT NULL, person TEXT);
+"""
+
+
+def prepare(database: sqlite3.Connection, name: str) -> None:
+    """Create the tables in an empty file, or check that a file has them.
+
+    Args:
+        database: Open.
+        name: Of the file, for the refusal.
+
+    Raises:
+        ConfigError: The file was written by another version of mtquant.
+    """
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    (tables,) = database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+    if version == 0 and tables == 0:
+        database.executescript(
+            f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+        )
+    elif version != SCHEMA_VERSION:
+        raise ConfigError(
+            f"journal {name} has schema version {version}, this mtquant reads "
+            f"{SCHEMA_VERSION}; choose another journal"
+        )

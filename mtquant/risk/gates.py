@@ -1,0 +1,223 @@
+"""Gates: what bars alone say against an increase, computed once for every bar.
+
+    barred_codes   decided at the close of bar t: spread, volume, value, price, hours, prohibitions
+    banded_codes   found at the open of bar t: a gap beyond the price band, where nothing is opened
+
+Both give one reason code a bar, 0 where nothing is barred, and read bar t and the close before it
+alone: a live window gives what the whole history gave. What the data does not record passes no
+gate: where a least volume is demanded and none is known, increases are barred.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import inf
+
+import numpy as np
+import numpy.typing as npt
+
+from mtquant.market.bars import Bars, Float, Int
+from mtquant.market.clock import Mask
+from mtquant.market.hours import TradingHours
+from mtquant.market.symbols import SymbolSpec
+from mtquant.market.timeframe import Timeframe
+from mtquant.risk.reasons import (
+    MAX_SPREAD,
+    MIN_PRICE,
+    MIN_VALUE,
+    MIN_VOLUME,
+    OUT_OF_HOURS,
+    PRICE_BAND,
+    PROHIBITED,
+)
+
+Codes = npt.NDArray[np.int8]
+
+MONTHS_PER_DAY = 12.0 / 365.25
+EVERY_SYMBOL = "*"
+
+
+@dataclass(frozen=True)
+class Prohibition:
+    """A time in which nothing is opened.
+
+    Attributes:
+        symbol: Standard name, or ``*`` for all of them.
+        begins_ns: First instant, ns UTC.
+        ends_ns: First instant after it.
+        reason: For people.
+    """
+
+    symbol: str
+    begins_ns: int
+    ends_ns: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Which gates there are; 0 and None leave one out.
+
+    Attributes:
+        max_spread_fraction: Spread over price.
+        max_spread_points: Spread in points.
+        min_volume: Average volume of a bar, lots.
+        min_day_value: Average value traded in a day, the symbol's quote currency.
+        min_price: Bid.
+        price_band: Change from a close to the next open, a fraction.
+        hours: Trading hours on the symbol's clock, as in ``SymbolSpec``; its own are not judged,
+            outside them there are no bars.
+        prohibited: When nothing is opened.
+    """
+
+    max_spread_fraction: float = 0.0
+    max_spread_points: float = 0.0
+    min_volume: float = 0.0
+    min_day_value: float = 0.0
+    min_price: float = 0.0
+    price_band: float = 0.0
+    hours: Mapping[str, str] | None = None
+    prohibited: tuple[Prohibition, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class _Closed:
+    """Closed bars with what belongs to them."""
+
+    bars: Bars
+    spec: SymbolSpec
+    average_volume: Float
+
+    @property
+    def spread_points(self) -> Float:
+        recorded = self.bars.spread
+        return np.where(recorded > 0.0, recorded, self.spec.typical_spread_points)
+
+    @property
+    def times(self) -> Int:
+        """When each bar closed, ns UTC; a month counts 30 days."""
+        return self.bars.time + self.bars.timeframe.nanoseconds
+
+
+def bars_per_day(spec: SymbolSpec, timeframe: Timeframe) -> float:
+    """Bars of an average day on which a symbol trades; below 1 where a bar is longer."""
+    minutes = TradingHours.of(spec).open_minutes
+    days = int(minutes.reshape(7, -1).any(axis=1).sum())
+    if timeframe is Timeframe.MN1:
+        return MONTHS_PER_DAY * 7.0 / days
+    return int(minutes.reshape(-1, timeframe.minutes).any(axis=1).sum()) / days
+
+
+def _spread(gates: Gates, at: _Closed) -> Mask:
+    """A spread that is too wide, in points or as a share of the price."""
+    points = at.spread_points
+    wide = np.zeros(len(at.bars), np.bool_)
+    if gates.max_spread_points:
+        wide |= ~(points <= gates.max_spread_points)
+    if gates.max_spread_fraction:
+        wide |= ~(points * at.spec.point <= gates.max_spread_fraction * at.bars.close)
+    return wide
+
+
+def _volume(gates: Gates, at: _Closed) -> Mask:
+    """Too few lots a bar."""
+    return ~(at.average_volume >= gates.min_volume)
+
+
+def _value(gates: Gates, at: _Closed) -> Mask:
+    """Too little money a day."""
+    lots = at.average_volume * bars_per_day(at.spec, at.bars.timeframe)
+    return ~(lots * at.bars.close * at.spec.contract_size >= gates.min_day_value)
+
+
+def _price(gates: Gates, at: _Closed) -> Mask:
+    """Too cheap."""
+    return ~(at.bars.close >= gates.min_price)
+
+
+def _hours(gates: Gates, at: _Closed) -> Mask:
+    """Closed outside the hours; daily and longer bars have none."""
+    if gates.hours is None or at.bars.timeframe.minutes >= Timeframe.D1.minutes:
+        return np.zeros(len(at.bars), np.bool_)
+    chosen = at.spec.model_copy(update={"hours": dict(gates.hours)})
+    return ~TradingHours.of(chosen).is_open(at.times)
+
+
+def _prohibited(gates: Gates, at: _Closed) -> Mask:
+    """Closed inside a prohibition."""
+    closed, times = np.zeros(len(at.bars), np.bool_), at.times
+    for one in gates.prohibited:
+        if one.symbol in (at.spec.name, EVERY_SYMBOL):
+            closed |= (one.begins_ns <= times) & (times < one.ends_ns)
+    return closed
+
+
+# In order of rank: the first that bars an increase gives the reason.
+_GATES: tuple[tuple[int, Callable[[Gates, _Closed], Mask]], ...] = (
+    (MAX_SPREAD, _spread),
+    (MIN_VOLUME, _volume),
+    (MIN_VALUE, _value),
+    (MIN_PRICE, _price),
+    (OUT_OF_HOURS, _hours),
+    (PROHIBITED, _prohibited),
+)
+
+
+def barred_codes(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Float) -> Codes:
+    """What bars an increase that is decided at the close of each bar.
+
+    Args:
+        gates: Which there are.
+        bars: Closed bars of one symbol. A spread of 0 stands for the typical one of ``spec``.
+        spec: Its contract.
+        average_volume: Of a bar in lots, at each bar's close, ``[T]``; 0 where not recorded.
+
+    Returns:
+        Reason codes, int8 ``[T]``; 0 where nothing is barred.
+    """
+    codes = np.zeros(len(bars), np.int8)
+    at = _Closed(bars, spec, average_volume)
+    for code, closed in _GATES:
+        codes[(codes == 0) & closed(gates, at)] = code
+    return codes
+
+
+def banded_codes(gates: Gates, bars: Bars) -> Codes:
+    """``PRICE_BAND`` where a bar opens beyond the band around the close before it.
+
+    Args:
+        gates: Which there are.
+        bars: Closed bars of one symbol.
+
+    Returns:
+        Reason codes, int8 ``[T]``: an increase that would fill at the open of such a bar is
+        refused. The first bar has no close before it and is never one.
+    """
+    codes = np.zeros(len(bars), np.int8)
+    if gates.price_band:
+        before = bars.close[:-1]
+        inside = np.abs(bars.open[1:] - before) <= gates.price_band * before
+        codes[1:][~inside] = PRICE_BAND
+    return codes
+
+
+def clamp_price(
+    limit_price: float, reference: float, atr: float, multiple: float, band: float
+) -> float:
+    """A limit price no further from the market than some ATR and than a share of the price.
+
+    Args:
+        limit_price: Price of a limit order.
+        reference: Last price.
+        atr: Average true range in price units; 0 where there is none yet.
+        multiple: ATR that the price may be away; 0 any.
+        band: Share of ``reference`` that it may be away; 0 any.
+
+    Returns:
+        The nearest price to ``limit_price`` that both allow.
+    """
+    distance = multiple * atr if multiple * atr > 0.0 else inf
+    if band > 0.0:
+        distance = min(distance, band * reference)
+    return min(max(limit_price, reference - distance), reference + distance)

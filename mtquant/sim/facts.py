@@ -1,0 +1,105 @@
+"""What the pre-trade checks are told of an order: one ``ORDER`` record, from account and market."""
+
+from __future__ import annotations
+
+from mtquant.jit import kernel
+from mtquant.sim.account import Book, Tape, step_notional
+
+ONE_BYTE, FIVE_DAYS = 255, 5
+
+
+@kernel
+def tally(book: Book, tape: Tape, i: int, t: int) -> None:
+    """Sum up what is held at the close of bar ``t``, before the first symbol is decided."""
+    account = book.account[i]
+    gross, margin, count = 0.0, 0.0, 0
+    for s in range(book.positions.shape[1]):
+        steps = abs(book.positions[i, s]["steps"])
+        if steps != 0:
+            notional = steps * step_notional(tape.market[t, s])
+            gross += notional
+            margin += notional * tape.contracts[s]["margin_share"]
+            count += 1
+    account["reserved"], account["reserved_margin"] = gross, margin
+    account["reserved_open"] = count
+
+
+@kernel
+def reserve(book: Book, tape: Tape, i: int, s: int, t: int) -> None:
+    """Add what symbol ``s`` was just allowed beyond what it holds."""
+    account, position = book.account[i], book.positions[i, s]
+    more = abs(position["target"]) - abs(position["steps"])
+    if more > 0:
+        notional = more * step_notional(tape.market[t, s])
+        account["reserved"] += notional
+        account["reserved_margin"] += notional * tape.contracts[s]["margin_share"]
+        if position["steps"] == 0:
+            account["reserved_open"] += 1
+
+
+@kernel
+def _planned(book: Book, i: int, o: int, s: int) -> int:
+    """Signed steps of another symbol: held, or already allowed where that is more."""
+    position = book.positions[i, o]
+    if o < s and abs(position["target"]) > abs(position["steps"]):
+        return position["target"]
+    return position["steps"]
+
+
+@kernel(rare=True)
+def _class_gross(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
+    """Gross notional of the other symbols of the same asset class."""
+    gross = 0.0
+    for o in range(book.positions.shape[1]):
+        if o != s and tape.contracts[o]["asset_class"] == tape.contracts[s]["asset_class"]:
+            gross += abs(_planned(book, i, o, s)) * step_notional(tape.market[t, o])
+    return gross
+
+
+@kernel(rare=True)
+def _same_bet(book: Book, tape: Tape, i: int, s: int, t: int, side: int) -> float:
+    """Largest correlation with another position, counted positive where both win together."""
+    largest, symbols = 0.0, book.positions.shape[1]
+    for o in range(symbols):
+        steps = 0 if o == s else _planned(book, i, o, s)
+        if steps != 0:
+            a, b = min(o, s), max(o, s)
+            pair = a * symbols - a * (a + 1) // 2 + b - a - 1
+            together = float(tape.correlation[t, pair]) * side * (1 if steps > 0 else -1)
+            largest = max(largest, together)
+    return largest
+
+
+@kernel(rare=True)
+def _recent_day_trades(packed: int) -> int:
+    count = 0
+    for day in range(FIVE_DAYS):
+        count += (packed >> (8 * day)) & ONE_BYTE
+    return count
+
+
+@kernel
+def describe(book: Book, tape: Tape, i: int, s: int, t: int, held: int, target: int) -> None:
+    """Write into ``book.orders[0]`` what is to be known of going from ``held`` to ``target``."""
+    account, position, order = book.account[i], book.positions[i, s], book.orders[0]
+    contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
+    notional, own = step_notional(bar), abs(position["steps"])
+    margin = notional * contract["margin_share"]
+    order["held"], order["target"] = held, target
+    order["step_notional"], order["step_margin"] = notional, margin
+    order["step_lots"], order["leverage"] = contract["step_lots"], contract["leverage"]
+    order["equity"], order["balance"] = account["equity"], account["balance"]
+    order["others_gross"] = max(account["reserved"] - own * notional, 0.0)
+    order["others_margin"] = max(account["reserved_margin"] - own * margin, 0.0)
+    order["others_open"] = account["reserved_open"] - (1 if own > 0 else 0)
+    order["orders_today"], order["spent_today"] = account["orders_today"], account["spent_today"]
+    order["bars_since_loss"], order["age"] = account["since_loss"], position["age"]
+    order["barred"] = bar["barred"]
+    if rules["max_daily_volume_share"] > 0.0:
+        order["day_volume"] = bar["volume"] / contract["step_lots"] * contract["bars_per_day"]
+    if rules["max_day_trades"] > 0:
+        order["day_trades"] = _recent_day_trades(account["day_trades"])
+    if rules["max_class_exposure"] > 0.0:
+        order["others_class"] = _class_gross(book, tape, i, s, t)
+    if rules["max_correlation"] > 0.0 and tape.correlation.shape[1] > 0:
+        order["correlation"] = _same_bet(book, tape, i, s, t, 1 if target > 0 else -1)
