@@ -19,7 +19,22 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-COLUMNS = "bars,deals,flips,partial closes,limited,refused,stop-outs,triple swaps,brakes".split(",")
+COLUMNS = {  # what the faces count, under a shorter name
+    "bars": "bars",
+    "deals": "deals",
+    "flips": "flips",
+    "reductions": "reductions",
+    "stops": "protective stop",
+    "targets": "target reached",
+    "parts": "part taken on the way to the target",
+    "moved": "moved stops",
+    "tickets": "tickets closed",
+    "limited": "new limits",
+    "no money": "not enough money",
+    "rejected": "rejected by the server",
+    "stop-outs": "stop-out",
+    "brakes": "brakes",
+}
 ACCOUNTS = 1000  # one after the other on the same bars, where they keep dying
 
 
@@ -46,13 +61,14 @@ def play(seed: int, n_bars: int) -> Line:
             count = faces.compare_lives(*case, Path(folder), ACCOUNTS)
         except AssertionError as difference:
             verdict = str(difference).splitlines()[0]
-    kind = f"{spec.asset_class} {env.timeframe} {spec.tick_size:g} {spec.margin_mode}"
+    book = env.account.book
+    kind = f"{spec.asset_class} {env.timeframe} {spec.tick_size:g} {spec.margin_mode} {book}"
     return Line(seed, kind, count, verdict, time.perf_counter() - started)
 
 
 def row(seed: object, kind: str, count: Counter[str], verdict: str) -> str:
-    numbers = "".join(f"{count[name]:>{len(name) + 4},}" for name in COLUMNS)
-    return f"{seed!s:>5}  {kind:<32}{numbers}  {verdict}"
+    numbers = "".join(f"{count[name]:>{len(head) + 4},}" for head, name in COLUMNS.items())
+    return f"{seed!s:>5}  {kind:<40}{numbers}  {verdict}"
 
 
 def main() -> None:
@@ -64,8 +80,8 @@ def main() -> None:
     chosen = parser.parse_args()
     os.environ["MTQUANT_FEATURE_CACHE"] = "0"
     total, different = Counter[str](), 0
-    heads = "".join(f"{name:>{len(name) + 4}}" for name in COLUMNS)
-    print(f"{'seed':>5}  {'instrument':<32}{heads}")
+    heads = "".join(f"{head:>{len(head) + 4}}" for head in COLUMNS)
+    print(f"{'seed':>5}  {'instrument':<40}{heads}")
     seeds = range(chosen.first, chosen.first + chosen.instruments)
     with ProcessPoolExecutor(chosen.workers) as pool:
         for line in pool.map(play, seeds, [chosen.bars] * len(seeds)):

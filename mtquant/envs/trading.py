@@ -123,7 +123,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         info = self._info()
         if status != RUNNING:
             info["episode_summary"] = dict(vars(self._simulator.summary()))
-        return observation, reward, status == TERMINATED, status == TRUNCATED, info
+        return observation.copy(), reward, status == TERMINATED, status == TRUNCATED, info
 
     def _info(self) -> dict[str, Any]:
         shown = self._simulator.shown.tolist()

@@ -94,6 +94,7 @@ def close_passed(
         if missing and target * now.steps > 0 and is_passed(now.steps, stop, quoted):
             bar_side(position)
             position["target"], position["reason"] = 0, STOP
+            position["stop"] = now.stop  # should the order fail, that is what still stands
 
 
 def changes_of(

@@ -25,6 +25,7 @@ from mtquant.sim.randomness import seed_lanes
 from mtquant.sim.records import ACCOUNT
 
 Observations = npt.NDArray[np.float32]
+FLOAT32 = np.dtype(np.float32)
 Rewards = npt.NDArray[np.float32]
 # What a lane's next bar depends on.
 KEPT = ("account", "positions", "tickets", "queue", "returns")
@@ -128,8 +129,8 @@ class Simulator:
 
     @cached_property
     def _step_one(self) -> Any:
-        outputs = (self._final, self.shown)
-        return resolved(step_one, self.book, self.tape, 0, self._actions, *outputs)
+        arguments = (self._actions[0], self._actions, self._final, self.shown)
+        return resolved(step_one, self.book, self.tape, 0, *arguments)
 
     @cached_property
     def _step_batch(self) -> Any:
@@ -170,25 +171,30 @@ class Simulator:
 
         Args:
             lane: Which.
-            action: ``[S]``.
+            action: ``[S]``, any numbers.
 
         Returns:
-            Observation, reward and status. With several lanes the observation is a view that the
-            next call overwrites; a single lane's is the caller's to keep.
+            Observation (a view that the next call overwrites), reward and status.
         """
-        out = self._buffers[0] if self.lanes > 1 else np.empty((1, self.width), np.float32)
-        self._actions[lane] = action
-        reward, status = self._step_one(self.book, self.tape, lane, self._actions, out, self.shown)
+        if type(action) is not np.ndarray or action.dtype != FLOAT32 or action.strides != (4,):
+            action = np.ascontiguousarray(action, np.float32).reshape(-1)
+        actions, out = self._actions, self._buffers[0]
+        reward, status = self._step_one(
+            self.book, self.tape, lane, action, actions, out, self.shown
+        )
         return out[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
         book, tape, out = self.book, self.tape, self._next_buffer()
         rewards, statuses, over = self._results()
-        self._actions[:] = actions
+        if actions.dtype != FLOAT32 or not actions.flags.c_contiguous:
+            actions = np.ascontiguousarray(actions, np.float32)
+        if actions.shape != self._actions.shape:
+            raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
         finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
         results = (rewards, statuses, over)
-        if self._step_batch(book, tape, self._actions, out, self._final, *results):
+        if self._step_batch(book, tape, actions, out, self._final, *results):
             for i in np.flatnonzero(over).tolist():
                 finished[i] = (self._final[i].copy(), self.summary(i))
             self._restart_finished(book, tape, statuses, out)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.config.assemble import assemble_tape, warm_up
@@ -46,6 +48,20 @@ SPEC = SymbolSpec(
 )
 
 
+STOPS: dict[str, Any] = {
+    "atr": 2.5,
+    "target_atr": 3.5,
+    "trail_atr": 1.5,
+    "break_even_atr": 1.0,
+    "partial_at": 0.4,
+    "partial_share": 0.4,
+    "reentry_bars": 5,
+}
+
+
+EAGER = (1.0, 0.5, 0.8, 1.0, np.nan, 0.3, 0.6, np.nan, -0.5, -0.9, -1.0, -0.4)
+
+
 class ScriptedAgent:
     """Plays a list of actions, the one that belongs to the bar it is shown.
 
@@ -76,6 +92,27 @@ class ScriptedAgent:
         if observation[2] < -0.3 and hour == 9:
             action = np.nan
         return np.array([action], np.float32), state
+
+
+class Fixed:
+    """Does not know of stops; ``wish`` says what it wants at an hour of the day."""
+
+    name, inputs, scaled, window = "fixed", ("hour_sin", "hour_cos"), False, 1
+
+    def __init__(self, wish: Callable[[int], float]) -> None:
+        self.wish = wish
+        self.seen: list[bytes] = []
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: Any = None,
+        deterministic: bool = False,
+    ) -> tuple[Any, Any]:
+        self.seen.append(observation.tobytes())
+        hour = round(np.arctan2(observation[0], observation[1]) / (2 * np.pi) * 24) % 24
+        return np.array([self.wish(hour)], np.float32), state
 
 
 def make_env(**changes: Any) -> EnvConfig:
@@ -156,6 +193,49 @@ class World:
         return run
 
 
+class Desk:
+    """A terminal with a journal and a runner; each ``bar`` is one more of its life."""
+
+    def __init__(self, world: Any, path: Path, terminal: Any) -> None:
+        self.path, self.terminal = path, terminal
+        self.journal = Journal(path, durable=False)
+        self.runner = paper_runner(self.terminal, self.journal, world.strategy(), "test")
+
+    def bar(self) -> Any:
+        report = self.runner.on_bar()
+        self.terminal.advance()
+        return report
+
+    def until_held(self) -> Any:
+        while not self.terminal.positions_get():
+            self.bar()
+        return self.terminal.positions_get()[0]
+
+    def change(self, **levels: float) -> None:
+        """A person moves the levels."""
+        for one in self.terminal.positions_get():
+            request = {
+                "action": mt5.TRADE_ACTION_SLTP,
+                "symbol": one.symbol,
+                "position": one.ticket,
+            }
+            answer = self.terminal.order_send(request | {"sl": one.sl, "tp": one.tp} | levels)
+            assert answer.retcode == mt5.TRADE_RETCODE_DONE
+
+    def run_out(self) -> list[Any]:
+        return [report for report in paper_bars(self.terminal, self.runner) if report]
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with sqlite3.connect(self.path) as database:
+            rows = database.execute(sql).fetchall()
+        database.close()
+        return rows
+
+    @property
+    def stop(self) -> float:
+        return self.terminal.positions_get()[0].sl
+
+
 def gold(n_bars: int, seed: int = 5) -> Bars:
     return SimulatedMarket("XAUUSD", "H1", n_bars, seed).bars(SPEC)
 
@@ -180,5 +260,38 @@ def _close_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def make_world() -> Any:
     def make(n_bars: int = 400, amplitude: float = 1.0, seed: int = 5, **env: Any) -> World:
         return World(make_env(**env), gold(n_bars, seed), ScriptedAgent(amplitude))
+
+    return make
+
+
+@pytest.fixture
+def protected(make_world: Any) -> Any:
+    """A world in which somebody eager is stopped, trailed and partly closed all the time."""
+
+    def make(n_bars: int = 700, book: str = "netting", stops: Any = STOPS, **env: Any) -> World:
+        world: World = make_world(n_bars, stops=stops, account={"book": book}, **env)
+        world.agent = Fixed(lambda hour: EAGER[hour // 2])
+        return world
+
+    return make
+
+
+@pytest.fixture
+def desk_of(tmp_path: Path) -> Any:
+    def make(world: World, terminal: Any = None, path: str = "journal.db") -> Desk:
+        return Desk(world, tmp_path / path, terminal or world.terminal())
+
+    return make
+
+
+@pytest.fixture
+def holding(protected: Any, desk_of: Any) -> Any:
+    """The desk of somebody who buys once, with a wide stop, and holds."""
+
+    def make(kind: Any = SimulatedTerminal, **options: Any) -> Desk:
+        chosen = {"stops": {"atr": 9.0}, "sizing": {"rebalance_band": 0.9}} | options
+        world = protected(300, **chosen)
+        world.agent = Fixed(lambda hour: 1.0)
+        return desk_of(world, world.terminal(kind))
 
     return make

@@ -174,6 +174,16 @@ def test_what_cannot_all_be_closed_is_followed_by_no_increase():
     assert [leg.ticket for leg in legs] == list(range(MOST_TICKETS))
 
 
+@pytest.mark.parametrize(
+    ("target", "steps"), [(9, [-3]), (8, [-3]), (7, [-3, -2]), (-1, [-3, -5, -4, -1])]
+)
+def test_a_part_below_the_smallest_order_stays_open(target, steps):
+    """Except where it is the whole of a ticket."""
+    tickets = [(1, 3), (2, 5), (3, 4)]
+    legs = plan(1, 0, decision(held=12, target=target), tickets, least=2)
+    assert [leg.steps for leg in legs] == steps
+
+
 @given(
     tag=st.integers(1, 8191),
     minute=st.integers(0, 2**25 - 1),

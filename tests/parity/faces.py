@@ -239,9 +239,11 @@ def compare(
     assert_same("paper, refusals", paper.refused[:alive], env.refused)
     check_backtest(result, paper, env)
     check_books(scenario, terminal, paper.bars)
-    check_broker(terminal, scenario, result.deals)
+    by_order = check_broker(terminal, scenario, result.deals)
     check_journal(journal, terminal.account.tape, paper.bars)
-    return coverage(scenario, paper, terminal.account.tape) + Counter(restarted=restarted)
+    count = coverage(scenario, paper, terminal.account.tape)
+    count.update({"restarted": restarted, "passed stops": by_order})
+    return count
 
 
 def compare_lives(

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from physics import roughened, with_physics
+from physics import roughened, takes_any_volume, with_physics
 
 from mtquant.config.data import MarketData
 from mtquant.config.schema import EnvConfig
@@ -95,7 +95,8 @@ def random_case(seed: int, n_bars: int, trait: Trait = "") -> Case:
         timeframe, always = Timeframe.H1, {"clock": "eet", "asset_class": "crypto"}
         spec = spec.model_copy(update=always)
     physics = np.random.default_rng([seed, n_bars, 1])
-    env = with_physics(physics, _env(rng, spec, law, timeframe), spec, law.sigma)
+    rough = takes_any_volume(spec) and physics.random() < 0.5
+    env = with_physics(physics, _env(rng, spec, law, timeframe), spec, law.sigma, rough)
     times = _times(rng, spec, timeframe, 2 * n_bars)
     if trait == "autumn":
         times = AUTUMN_NS + np.arange(n_bars) * timeframe.nanoseconds
@@ -103,8 +104,8 @@ def random_case(seed: int, n_bars: int, trait: Trait = "") -> Case:
     start = int(np.argmax((np.diff(times[first:]) > DAY_NS) == (trait == "pause")))
     bars = _bars(rng, spec, law, times[start : start + n_bars], timeframe)
     market = MarketData(Panel([bars]), (spec,), "random bars")
-    scenario = roughened(physics, Scenario.fit_all(env, market))
-    return Case(scenario, _script(rng, n_bars))
+    scenario = Scenario.fit_all(env, market)
+    return Case(roughened(physics, scenario) if rough else scenario, _script(rng, n_bars))
 
 
 def _spec(rng: Rng, name: str, asset: str, law: _Law) -> SymbolSpec:

@@ -136,8 +136,11 @@ def check_books(scenario: Scenario, terminal: Any, bars: Sequence[Bar]) -> None:
         books.tickets = [list(one) for one in bar.tickets]  # with the swap of the night
 
 
-def check_broker(terminal: Any, scenario: Scenario, deals: Sequence[Deal]) -> None:
-    """The terminal's history, as a person would read it there."""
+def check_broker(terminal: Any, scenario: Scenario, deals: Sequence[Deal]) -> int:
+    """The terminal's history, as a person would read it there.
+
+    Returns how many deals closed, by an order, what a moved stop that no broker took would have.
+    """
     spec = scenario.market.specs[0]
     instrument = Instrument(spec, spec.name)
     history = terminal.account.deals[1:]
@@ -157,11 +160,13 @@ def check_broker(terminal: Any, scenario: Scenario, deals: Sequence[Deal]) -> No
         for d in deals
     ]
     assert_same("terminal, deals", told, expected)
+    by_order = 0
     for shown, deal in zip(history, deals, strict=True):
         reason = REASON_OF.get(shown.reason)
-        # A position whose moved stop no broker took is closed by an order.
+        by_order += reason is None and deal.reason == STOP
         assert reason in (None, deal.reason)
         assert reason is not None or deal.reason not in (TAKE_PROFIT, STOP_OUT)
+    return by_order
 
 
 def check_journal(path: Path, tape: Any, bars: Sequence[Bar]) -> None:

@@ -36,7 +36,9 @@ class RoughScenario(Scenario):
         return tape
 
 
-def with_physics(rng: Rng, env: EnvConfig, spec: SymbolSpec, deviation: float) -> EnvConfig:
+def with_physics(
+    rng: Rng, env: EnvConfig, spec: SymbolSpec, deviation: float, rough: bool
+) -> EnvConfig:
     """The env with stops, a book, latency and limits.
 
     Args:
@@ -44,27 +46,29 @@ def with_physics(rng: Rng, env: EnvConfig, spec: SymbolSpec, deviation: float) -
         env: Of one instrument.
         spec: That instrument.
         deviation: Of the return of one bar.
+        rough: Whether its server does not always do as it is told. Then no stop moves: what closes
+            a position that a moved stop has no time to protect could be rejected too, and would
+            leave the kernel with a stop that no broker has taken.
     """
     hedging = bool(rng.random() < 0.5) and takes_any_volume(spec)
     account = env.account.model_dump() | {"book": "hedging" if hedging else "netting"}
     if rng.random() < 0.2:
         account["stop_out_money"] = env.account.capital * float(rng.uniform(0.3, 0.6))
+    still = {"trail_atr": 0.0, "break_even_atr": 0.0, "partial_at": 0.0} if rough else {}
     chosen = {
         "account": account,
-        "stops": _stops(rng),
+        "stops": _stops(rng) | still,
         "execution": {"latency_bars": float(rng.choice([0.0, 0.0, 0.3]))},
         "limits": {"max_exposure": env.limits.max_exposure, **_limits(rng, env, spec, deviation)},
+        "breaker": env.breaker.model_dump() | ({"max_errors": 0} if rough else {}),
     }
     return EnvConfig.model_validate(env.model_dump() | chosen)
 
 
 def roughened(rng: Rng, scenario: Scenario) -> Scenario:
-    """A third of the scenarios get a server that does not always do as it is told."""
-    if rng.random() > 1 / 3 or not takes_any_volume(scenario.market.specs[0]):
-        return scenario
-    breaker = scenario.env.breaker.model_copy(update={"max_errors": 0})
+    """The scenario under a server that does not always do as it is told."""
     return RoughScenario(
-        scenario.env.model_copy(update={"breaker": breaker}),
+        scenario.env,
         scenario.market,
         scenario.pipeline,
         scenario.reward_scale,
@@ -122,4 +126,5 @@ def _limits(rng: Rng, env: EnvConfig, spec: SymbolSpec, deviation: float) -> dic
         "hours": hours,
         "prohibited": ({"from": year[0], "until": year[1], "reason": "first year"},),
     }
-    return {name: limit for name, limit in offered.items() if rng.random() < 0.12}
+    often = {"price_band": 0.3}
+    return {name: limit for name, limit in offered.items() if rng.random() < often.get(name, 0.12)}

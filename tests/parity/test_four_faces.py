@@ -14,17 +14,30 @@ import pytest
 
 LEAST = {
     "deals": 500,
-    "limited": 50,
+    "limited": 30,
+    "new limits": 100,
     "flips": 100,
-    "partial closes": 50,
+    "reductions": 50,
     "triple swaps": 20,
-    "stop-outs": 5,
-    "refused": 5,
     "brakes": 10,
     "releases": 5,
     "restarted": 20,
+    "protective stop": 50,
+    "target reached": 10,
+    "stop-out": 5,
+    "part taken on the way to the target": 3,
+    "moved stops": 100,
+    "passed stops": 1,
+    "tickets closed": 200,
+    "not enough money": 2,
+    "rejected by the server": 20,
+    "outside the price band": 1,
+    "the open has passed the stop or target": 1,
 }
-KINDS = "forex metal crypto index energy stock cfd cfd_leverage none points range volume sqrt"
+KINDS = (
+    "forex metal crypto index energy stock cfd cfd_leverage none points range volume sqrt "
+    "netting hedging late"
+)
 LEAST |= dict.fromkeys(KINDS.split(), 1)
 LEAST |= {f"swap {mode}": 1 for mode in ("none", "points", "percent", "money")}
 
@@ -37,7 +50,8 @@ def play(
         case = instruments.random_case(seed, n_bars)
         spec, costs = case.scenario.market.specs[0], case.scenario.env.costs
         kinds = (spec.asset_class, spec.margin_mode, f"swap {spec.swap_mode}", costs.slippage)
-        count.update(kinds)
+        env = case.scenario.env
+        count.update((*kinds, env.account.book, "late" if env.execution.latency_bars else "prompt"))
         try:
             count += faces.compare_lives(*case, folder)
         except AssertionError as error:

@@ -204,3 +204,29 @@ def test_an_observation_survives_the_next_step(random_tape):
     assert fresh is not last
     np.testing.assert_array_equal(last, kept)
     assert not np.array_equal(fresh, kept)
+
+
+def test_actions_may_lie_anywhere_in_memory(random_tape):
+    """The compiled step reads packed floats; strided, double or nested ones are packed first."""
+    rng = np.random.default_rng(4)
+    tape = random_tape(4, 3)
+    lanes = [Simulator(tape) for _ in range(5)]
+    batches = [Simulator(tape, 4) for _ in range(3)]
+    for simulator in lanes:
+        simulator.place(0, 3, len(tape.market) - 1, 10_000.0)
+    for simulator in batches:
+        simulator.seed(1)
+        simulator.reset()
+    for _ in range(20):
+        wide = rng.uniform(-1, 1, (4, 6)).astype(np.float32)
+        packed = np.ascontiguousarray(wide[:, ::2])
+        forms = [packed[0], wide[0, ::2], packed[0].astype(np.float64), packed[:1], list(packed[0])]
+        results = [s.step_lane(0, form) for s, form in zip(lanes, forms, strict=True)]
+        assert len({(r.tobytes(), reward, status) for r, reward, status in results}) == 1
+        several = [packed, wide[:, ::2], packed.astype(np.float64)]
+        stepped = [s.step(form) for s, form in zip(batches, several, strict=True)]
+        assert len({step.observations.tobytes() for step in stepped}) == 1
+        if results[0][2]:
+            break
+    with pytest.raises(ValueError, match=r"actions \(4, 2\) must be \(4, 3\)"):
+        batches[0].step(np.zeros((4, 2), np.float32))
