@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mtquant.config.data import read_bars
     from mtquant.envs.trading import make_env
     from mtquant.envs.vec_env import make_vec_env
+    from mtquant.sim.custom_reward import register_reward
     from mtquant.training.plan import TrainingConfig
     from mtquant.training.trainer import run_training
 
@@ -29,6 +30,7 @@ _HOMES = {
     "make_env": "mtquant.envs.trading",
     "make_vec_env": "mtquant.envs.vec_env",
     "read_bars": "mtquant.config.data",
+    "register_reward": "mtquant.sim.custom_reward",
     "run_backtest": "mtquant.backtest.run",
     "run_training": "mtquant.training.trainer",
 }
@@ -41,6 +43,7 @@ __all__ = [
     "make_env",
     "make_vec_env",
     "read_bars",
+    "register_reward",
     "run_backtest",
     "run_training",
 ]

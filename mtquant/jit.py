@@ -166,12 +166,12 @@ def _prefetch(_context: Any, array: Any, row: Any) -> Any:
     return types.void(array, row), build
 
 
-def _look_away(array: Structured, row: int) -> None:
+def _look_away(array: npt.NDArray[Any], row: int) -> None:
     """Plain Python has no caches to mind."""
 
 
 _intrinsic: Any = intrinsic
-prefetch: Callable[[Structured, int], None] = (
+prefetch: Callable[[npt.NDArray[Any], int], None] = (
     _look_away if numba_config.DISABLE_JIT else _intrinsic(_prefetch)
 )
 """Ask the memory for ``array[row]`` before it is needed, inside a kernel; any row may be named."""

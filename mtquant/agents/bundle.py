@@ -27,6 +27,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from mtquant.agents.base import Agent
 from mtquant.agents.policy import OnnxPolicy
+from mtquant.config.rules import STORED
 from mtquant.config.schema import AgentConfig, EnvConfig, Name, canonical_json
 from mtquant.errors import BundleError, ConfigError, DataError
 from mtquant.features.pipeline import FittedPipeline, code_digest
@@ -294,7 +295,7 @@ def _read_manifest(path: Path) -> Manifest:
             "train again or install the version that wrote it"
         )
     try:
-        return Manifest.model_validate(content)
+        return Manifest.model_validate(content, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"])

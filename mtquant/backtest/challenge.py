@@ -4,8 +4,8 @@
     judge   one account as it was                        (money as given)
 
 A rule is looked at when a bar closes, with the equity of that close: what happens inside a bar is
-not seen. In one bar a breach counts before the target, and of two floors the one that falling
-equity meets first. To touch a floor is to break it.
+not seen. Floors and target are those of :mod:`mtquant.risk.challenge`, by which the circuit breaker
+trips too; days of trading, consistency and the end of the last day are judged here alone.
 """
 
 from __future__ import annotations
@@ -21,35 +21,30 @@ from mtquant.errors import DataError
 from mtquant.jit import Record, Structured, kernel
 from mtquant.market.bars import Float, Int
 from mtquant.market.clock import Mask
+from mtquant.risk.challenge import (
+    CHALLENGE_FIELDS,
+    DAILY_LOSS,
+    DAYS,
+    DRAWDOWN,
+    PASSED,
+    TOLERANCE,
+    TRAILS_BARS,
+    UNDECIDED,
+    broken_floor,
+    daily_floor,
+    reaches_target,
+    total_floor,
+)
 
 Verdict = Literal["passed", "failed", "undecided"]
 
-UNDECIDED, PASSED, DAILY_LOSS, DRAWDOWN, DAYS = range(5)
 FAILURES = {DAILY_LOSS: "max_daily_loss", DRAWDOWN: "max_drawdown", DAYS: "max_days"}
 
-STATIC, TRAILS_BARS, TRAILS_DAYS = range(3)
-BALANCE, EQUITY, HIGHER = range(3)
-BASES = {"balance": BALANCE, "equity": EQUITY, "higher": HIGHER}
+ANY_SHARE = 1e18
+START = 1.0
 
-NO_LIMIT = 1e18
-# Shares of the start; a level that is met to the cent may come out a hair beside it.
-TOLERANCE = 1e-9
-
-RULES = np.dtype(
-    [
-        ("target", "f8"),
-        ("daily_loss", "f8"),
-        ("daily_base", "i8"),
-        ("daily_of_start", "i8"),
-        ("drawdown", "f8"),
-        ("trails", "i8"),
-        ("drawdown_of_start", "i8"),
-        ("locks", "i8"),
-        ("trading_days", "i8"),
-        ("best_day", "f8"),
-        ("days", "i8"),
-    ]
-)
+# Its own fields first: the compiler takes a record for one of which it begins with all fields.
+RULES = np.dtype([("trading_days", "i8"), ("best_day", "f8"), *CHALLENGE_FIELDS])
 
 STATE = np.dtype(
     [
@@ -108,51 +103,22 @@ def split_days(equity: Float, day: Int, traded: Mask, balance: Float) -> Days:
 
 
 def rules_record(rules: RuleSet) -> Structured:
-    """``RULES[1]``; a rule that is not there gets a limit that nothing reaches."""
+    """``RULES[1]``."""
     row = np.zeros(1, RULES)
-    daily, total = rules.max_daily_loss, rules.max_drawdown
-    row["target"] = rules.profit_target
-    row["daily_loss"] = NO_LIMIT if daily is None else daily.fraction
-    row["daily_base"] = EQUITY if daily is None else BASES[daily.measured_from]
-    row["daily_of_start"] = daily is None or daily.fraction_of == "start"
-    row["drawdown"] = total.fraction
-    if total.kind == "trailing":
-        row["trails"] = TRAILS_BARS if total.high_water == "bar" else TRAILS_DAYS
-    row["drawdown_of_start"] = total.fraction_of == "start"
-    row["locks"] = total.locks_at_start
+    for name, value in rules.numbers().items():
+        row[name] = value
     row["trading_days"] = rules.min_trading_days
-    row["best_day"] = NO_LIMIT if rules.consistency is None else rules.consistency
-    row["days"] = 0 if rules.max_days is None else rules.max_days
+    row["best_day"] = ANY_SHARE if rules.consistency is None else rules.consistency
     return row
-
-
-@kernel
-def _daily_floor(rules: Record, equity: float, balance: float) -> float:
-    """The floor of a day that begins with ``equity`` and ``balance``."""
-    base = equity
-    if rules["daily_base"] == BALANCE or (rules["daily_base"] == HIGHER and balance > equity):
-        base = balance
-    floor: float = base - rules["daily_loss"] * (1.0 if rules["daily_of_start"] != 0 else base)
-    return floor
-
-
-@kernel
-def _total_floor(rules: Record, high_water: float) -> float:
-    """The floor of the challenge while equity's mark stands at ``high_water``."""
-    of_start = rules["trails"] == STATIC or rules["drawdown_of_start"] != 0
-    high = 1.0 if rules["trails"] == STATIC else high_water
-    floor: float = high - rules["drawdown"] * (1.0 if of_start else high)
-    return min(floor, 1.0) if rules["locks"] != 0 else floor
 
 
 @kernel
 def _all_met(rules: Record, state: Record, best_day: float) -> bool:
     """Whether the target is reached and every condition met with it."""
-    profit = state["equity"] - 1.0
     met: bool = (
-        profit >= rules["target"] - TOLERANCE
+        reaches_target(rules, START, state["equity"])
         and state["trading_days"] >= rules["trading_days"]
-        and best_day <= rules["best_day"] * profit + TOLERANCE
+        and best_day <= rules["best_day"] * (state["equity"] - START) + TOLERANCE
     )
     return met
 
@@ -162,7 +128,7 @@ def _walk_day(days: Days, d: int, rules: Record, state: Record) -> None:
     """Day ``d`` as the next one, until it ends or decides."""
     start = state["equity"]
     balance = start * days.balance[d] if state["days"] > 0 else start
-    daily = _daily_floor(rules, start, balance)
+    daily = daily_floor(rules, START, start, balance)
     state["days"] += 1
     traded = False
     for t in range(days.first[d], days.first[d + 1]):
@@ -171,9 +137,9 @@ def _walk_day(days: Days, d: int, rules: Record, state: Record) -> None:
         if days.traded[t] and not traded:
             traded = True
             state["trading_days"] += 1
-        total = _total_floor(rules, state["high_water"])
-        if state["equity"] <= max(daily, total) + TOLERANCE:
-            state["code"] = DAILY_LOSS if daily >= total - TOLERANCE else DRAWDOWN
+        total = total_floor(rules, START, state["high_water"])
+        state["code"] = broken_floor(START, state["equity"], daily, total)
+        if state["code"] != UNDECIDED:
             state["limit"] = max(daily, total)
             return
         best_day = max(state["best_day"], state["equity"] - start)
@@ -200,14 +166,14 @@ def walk(days: Days, order: Int, rules: Structured, states: Structured) -> None:
     for i in range(order.shape[0]):
         state = states[i]
         state["code"], state["days"], state["row"] = UNDECIDED, 0, -1
-        state["equity"], state["high_water"] = 1.0, 1.0
-        state["limit"] = 1.0 + rules[0]["target"]
+        state["equity"], state["high_water"] = START, START
+        state["limit"] = START + rules[0]["profit_target"]
         state["trading_days"], state["best_day"] = 0, 0.0
         for n in range(order.shape[1]):
             _walk_day(days, order[i, n], rules[0], state)
             if state["code"] != UNDECIDED:
                 break
-            if state["days"] == rules[0]["days"]:
+            if state["days"] == rules[0]["max_days"]:
                 state["code"] = DAYS
                 break
 
@@ -267,7 +233,7 @@ def judge(
 
 def _outcome(state: Record, path: Float) -> Outcome:
     code, row = int(state["code"]), int(state["row"])
-    profit = float(state["equity"]) - 1.0
+    profit = float(state["equity"]) - START
     return Outcome(
         verdict="passed" if code == PASSED else "failed" if code in FAILURES else "undecided",
         rule=FAILURES.get(code),

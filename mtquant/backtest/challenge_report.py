@@ -15,11 +15,8 @@ import numpy as np
 
 from mtquant.backtest.bootstrap import PATHS, block_bootstrap, block_length
 from mtquant.backtest.challenge import (
-    DAYS,
     FAILURES,
-    PASSED,
     STATE,
-    UNDECIDED,
     Days,
     Outcome,
     judge,
@@ -35,6 +32,7 @@ from mtquant.jit import Structured
 from mtquant.market.bars import Float
 from mtquant.market.clock import Clock, utc_text
 from mtquant.risk.breaker import LEVEL_3, LEVEL_NAMES
+from mtquant.risk.challenge import DAYS, PASSED, UNDECIDED
 
 FEWEST_DAYS = 10
 BAR_CLOSES = "Equity is known at bar closes: a limit that was touched inside a bar is not seen."

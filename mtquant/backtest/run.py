@@ -116,7 +116,7 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     """
     tape = scenario.tape(scenario.features(agent), rows)
     first, last = int(tape.rules["first"][0]), rows[1]
-    simulator = Simulator(tape, bars_per_year=scenario.bars_per_year)
+    simulator = Simulator(tape, bars_per_year=scenario.bars_per_year, reward=scenario.reward)
     symbols = len(scenario.env.symbols)
     recorder = Recorder(tape, last - first, symbols)
     observation = simulator.place(0, first, last, scenario.env.account.capital)

@@ -2,21 +2,32 @@
 
 Equity must reach the profit target before it falls to a floor: that of the day, or that of the
 whole challenge. All fractions are of money, 0.05 for 5 %. What a rule means bar by bar is decided
-in :mod:`mtquant.backtest.challenge`.
+in :mod:`mtquant.risk.challenge`, for the circuit breaker and for a backtest.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mtquant.config.load import Found, available, find, read_yaml, validate
 from mtquant.errors import ConfigError, unknown
 from mtquant.market.model import Fraction, Frozen, Positive
+from mtquant.risk.challenge import (
+    BALANCE,
+    EQUITY,
+    HIGHER,
+    STATIC,
+    TRAILS_BARS,
+    TRAILS_DAYS,
+)
+
+if TYPE_CHECKING:
+    from mtquant.config.load import Found
 
 FOLDER = "configs/rules"
+BASES = {"balance": BALANCE, "equity": EQUITY, "higher": HIGHER}
 
 
 class DailyLoss(Frozen):
@@ -89,6 +100,28 @@ class RuleSet(Frozen):
             )
         return self
 
+    def numbers(self, margin: float = 0.0) -> dict[str, float]:
+        """What :data:`mtquant.risk.challenge.CHALLENGE_FIELDS` name.
+
+        Args:
+            margin: Share of each loss that is kept as a cushion.
+        """
+        daily, total = self.max_daily_loss, self.max_drawdown
+        trails = TRAILS_BARS if total.high_water == "bar" else TRAILS_DAYS
+        return {
+            "challenge": 1,
+            "profit_target": self.profit_target,
+            "max_daily_loss": 0.0 if daily is None else daily.fraction,
+            "daily_base": EQUITY if daily is None else BASES[daily.measured_from],
+            "daily_of_start": daily is not None and daily.fraction_of == "start",
+            "max_drawdown": total.fraction,
+            "trails": STATIC if total.kind == "static" else trails,
+            "drawdown_of_start": total.fraction_of == "start",
+            "locks": total.locks_at_start,
+            "max_days": self.max_days or 0,
+            "rules_margin": margin,
+        }
+
 
 def load_rules(name: str) -> tuple[RuleSet, Found]:
     """The rule set called ``name``, or the one in the YAML file of that path.
@@ -96,11 +129,15 @@ def load_rules(name: str) -> tuple[RuleSet, Found]:
     Raises:
         ConfigError: Unknown name (with the nearest), key or value.
     """
+    from mtquant.config.load import read_yaml, validate  # it reads envs, which name rule sets
+
     found = _locate(name)
     return validate(RuleSet, read_yaml(found.path), str(found.path)), found
 
 
 def _locate(name: str) -> Found:
+    from mtquant.config.load import Found, available, find
+
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
         if not path.is_file():

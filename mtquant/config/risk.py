@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from pydantic import BaseModel
 
+from mtquant.config.challenge import RuleSet
 from mtquant.config.limits import LimitsConfig, open_minutes
 from mtquant.config.load import Found, find, load_symbols, read_yaml, validate
 from mtquant.config.rules import BreakerConfig, SizingConfig
@@ -126,14 +127,15 @@ def _set_keys(
     for name in type(profile).model_fields:
         if name in profile.model_fields_set:
             mine, theirs = getattr(env, name), getattr(profile, name)
-            if isinstance(theirs, BaseModel):
+            if isinstance(theirs, BaseModel) and not isinstance(theirs, RuleSet):
                 yield from _set_keys(mine, theirs, f"{section}{name}.")
             else:
                 yield section + name, mine, theirs
 
 
 def _changed(env: EnvConfig, changes: Mapping[str, Any]) -> EnvConfig:
-    values = env.model_dump()
+    # The reward as it is: a bundle may name one that is not looked up here.
+    values = {**env.model_dump(), "reward": env.reward}
     for key, value in changes.items():
         *sections, name = key.split(".")
         place = values
@@ -155,12 +157,19 @@ def _written(value: Any) -> str:
         return "off"
     if isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
         return f"{len(value)} entries"
+    if isinstance(value, RuleSet):
+        return "on"
     return f"{value:.10g}" if isinstance(value, float) else str(value)
 
 
 def _own(mine: Any, theirs: Any) -> Any:
     """Neither is stricter."""
     return mine
+
+
+def _own_if_any(mine: Any, theirs: Any) -> Any:
+    """Neither is stricter, but none at all."""
+    return theirs if mine is None else mine
 
 
 def _less(mine: Any, theirs: Any) -> Any:
@@ -272,6 +281,8 @@ STRICTER: dict[str, Callable[[Any, Any], Any]] = {
     "breaker.start_loss_level": _more,
     "breaker.losing_run": _less_but_zero,
     "breaker.losing_run_level": _more,
+    "breaker.rules": _own_if_any,
+    "breaker.rules_margin": _more,
     "breaker.shed": _more,
     "breaker.cooldown_minutes": _more,
     "breaker.max_errors": _less_but_zero,
@@ -287,4 +298,5 @@ DETAILS = {
     "breaker.drawdown_level": "breaker.drawdown",
     "breaker.start_loss_level": "breaker.start_loss",
     "breaker.losing_run_level": "breaker.losing_run",
+    "breaker.rules_margin": "breaker.rules",
 }

@@ -12,17 +12,37 @@ How much may be at stake is in :mod:`mtquant.config.limits`.
 from __future__ import annotations
 
 from math import sqrt
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
+from mtquant.config.challenge import RuleSet, load_rules
+from mtquant.errors import ConfigError, unknown
 from mtquant.market.model import Finite, Fraction, Frozen, NotNegative, Positive
 from mtquant.risk.breaker import LEVEL_3
+from mtquant.risk.challenge import CHALLENGE_FIELDS
 from mtquant.risk.sizing import SIZING_METHODS
 from mtquant.sim.costs import SLIPPAGE_MODELS
-from mtquant.sim.reward import REWARDS
+from mtquant.sim.custom_reward import NAME, reward_names
+from mtquant.sim.reward import (
+    CUSTOM,
+    DIFFERENTIAL_DOWNSIDE,
+    DIFFERENTIAL_SHARPE,
+    REWARDS,
+)
 
 Level = Annotated[int, Field(ge=1, le=3)]
+# Context of a validation: trading needs no reward, so a stored env may name one that is not here.
+STORED = {"stored": True}
+# Keys of the breaker that the kernel does not know, or not by that name.
+NOT_THE_KERNELS = {
+    "daily_loss",
+    "rules",
+    "rules_margin",
+    "cooldown_minutes",
+    "max_errors",
+    "error_bars",
+}
 
 
 class AccountConfig(Frozen):
@@ -160,6 +180,10 @@ class BreakerConfig(Frozen):
     is off), and ``losing_run`` round trips lost one after the other (0 is off). LEVEL_2 closes
     ``shed`` of the exposure it found, the riskiest first.
 
+    ``rules`` is a trading challenge, given by the name of a preset or file and kept whole: what
+    ends it, the target too, trips LEVEL_3. ``rules_margin`` is the share of each of its loss
+    limits that is kept as a cushion: 0.2 trips at 80 %.
+
     Live and paper alone: a person may reset a trip ``cooldown_minutes`` after it, and after
     ``max_errors`` failed orders (0 is off) within ``error_bars`` bars only reductions are sent.
     """
@@ -175,6 +199,8 @@ class BreakerConfig(Frozen):
     start_loss_level: Level = LEVEL_3
     losing_run: Annotated[int, Field(ge=0)] = 0
     losing_run_level: Level = LEVEL_3
+    rules: RuleSet | None = None
+    rules_margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
     cooldown_minutes: NotNegative = 60.0
     max_errors: Annotated[int, Field(ge=0)] = 3
     error_bars: Annotated[int, Field(ge=1)] = 24
@@ -186,20 +212,32 @@ class BreakerConfig(Frozen):
             raise ValueError(f"daily_loss must rise from level to level, got {list(levels)}")
         return levels
 
-    def rules(self) -> dict[str, float]:
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _by_name(cls, rules: Any) -> Any:
+        try:
+            return load_rules(rules)[0] if isinstance(rules, str) else rules
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+
+    def kernel_rules(self) -> dict[str, float]:
         """The kernel's rules of the breaker."""
         daily = {f"daily_loss_level_{k}": loss for k, loss in enumerate(self.daily_loss, start=1)}
-        not_the_kernels = {"daily_loss", "cooldown_minutes", "max_errors", "error_bars"}
-        others = self.model_dump(exclude=not_the_kernels)
+        others = self.model_dump(exclude=NOT_THE_KERNELS)
         losses = (self.weekly_loss, self.drawdown, self.start_loss)
-        return {**daily, **others, "brakes": min(losses) < 1.0 or self.losing_run > 0}
+        challenge = dict.fromkeys((name for name, _ in CHALLENGE_FIELDS), 0.0)
+        if self.rules is not None:
+            challenge = self.rules.numbers(self.rules_margin)
+        brakes = min(losses) < 1.0 or self.losing_run > 0
+        return {**daily, **others, **challenge, "brakes": brakes}
 
 
 class RewardConfig(Frozen):
     """The reward; see :mod:`mtquant.sim.reward`.
 
     Attributes:
-        kind: Which.
+        kind: Which: one of mtquant's, or one of :mod:`mtquant.sim.custom_reward`, which finds the
+            numbers below among its rules.
         downside_penalty: Lambda of ``sortino``.
         window: Bars that ``sortino_ratio`` looks back on.
         risk_free: Return of one bar that ``sortino_ratio`` counts from.
@@ -209,9 +247,7 @@ class RewardConfig(Frozen):
         clip: Largest absolute value of a differential reward.
     """
 
-    kind: Literal[
-        "sortino", "log_return", "sortino_ratio", "differential_sharpe", "differential_downside"
-    ] = "sortino"
+    kind: Annotated[str, Field(pattern=f"^{NAME}$")] = "sortino"
     downside_penalty: NotNegative = 0.05
     window: Annotated[int, Field(ge=2, le=10_000)] = 30
     risk_free: Finite = 0.0
@@ -220,16 +256,23 @@ class RewardConfig(Frozen):
     deviation_floor: Positive = 0.1
     clip: Positive = 10.0
 
+    @field_validator("kind")
+    @classmethod
+    def _known(cls, kind: str, info: ValidationInfo) -> str:
+        if info.context != STORED and kind not in REWARDS and kind not in reward_names():
+            raise ValueError(unknown("reward", kind, reward_names()))
+        return kind
+
     @property
     def differential(self) -> bool:
         """Whether the reward keeps fading moments, which the agent then observes."""
-        return self.kind.startswith("differential")
+        return REWARDS.get(self.kind) in (DIFFERENTIAL_SHARPE, DIFFERENTIAL_DOWNSIDE)
 
     def rules(self) -> dict[str, float]:
         """The kernel's rules of the reward."""
         return {
             "downside_penalty": self.downside_penalty,
-            "reward_kind": REWARDS[self.kind],
+            "reward_kind": REWARDS.get(self.kind, CUSTOM),
             "reward_window": self.window if self.kind == "sortino_ratio" else 0,
             "risk_free": self.risk_free,
             "trade_penalty": self.trade_penalty,

@@ -163,7 +163,7 @@ class EnvConfig(Frozen):
             **self.costs.rules(training),
             **self.execution.rules(training),
             **self.limits.rules(),
-            **self.breaker.rules(),
+            **self.breaker.kernel_rules(),
             **self.reward.rules(),
             "exposure_unit": self.units.exposure or 0.0,
             "loss_unit": self.units.day_loss or 0.0,

@@ -33,6 +33,7 @@ from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
 from mtquant.features.scaler import CLIP, Float32
 from mtquant.jit import Structured
 from mtquant.sim.account import Tape
+from mtquant.sim.custom_reward import CustomReward, custom_reward
 from mtquant.sim.observation import account_feature_names
 from mtquant.sim.simulator import Simulator
 
@@ -91,6 +92,15 @@ class Scenario:
     def bars_per_year(self) -> float:
         """Pace of the data."""
         return bars_per_year(self.market.panel.time)
+
+    @property
+    def reward(self) -> CustomReward | None:
+        """The user's own reward that the env asks for; None where it is one of mtquant's.
+
+        Raises:
+            ConfigError: It is not known in this process.
+        """
+        return custom_reward(self.env.reward.kind)
 
     def observation_bound(self) -> Float32:
         """Largest absolute value of each observation column, market first, then the account."""
@@ -167,7 +177,7 @@ class Scenario:
     ) -> Simulator:
         """Lanes over one split with all features, scaled."""
         tape = self.tape(self.features(), self.rows(split), training=training)
-        return Simulator(tape, lanes, bars_per_year=self.bars_per_year)
+        return Simulator(tape, lanes, bars_per_year=self.bars_per_year, reward=self.reward)
 
 
 def resolve_env(

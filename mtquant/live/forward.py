@@ -25,6 +25,7 @@ from mtquant.sim.account import (
     entry_ticks,
     mark,
     on_entry_grid,
+    round_money,
 )
 from mtquant.sim.episodes import open_account
 from mtquant.sim.fills import TRADES_A_BYTE, count_trip
@@ -64,11 +65,15 @@ def bring_forward(
         return book
     _recall(book, record, found)
     held = [position.steps for position in record.positions]
+    balance, scale = record.balance + found.deposit, tape.rules[0]["money_scale"]
     for k, t in enumerate(rows):
         before_bar = float(account["equity"])
+        account["balance"] = balance  # of before the bar's deals: with it a day may begin
         open_bar(book, tape, 0, t)
         for fill in _fills_of(found.fills, rows, k, opens_ns):
             held[fill.symbol] = _deal(book, tape, t, held[fill.symbol], fill)
+            balance = round_money(balance + fill.money, scale)
+        account["balance"] = found.balance
         close_bar(book, tape, 0, t)
         fade_moments(book, tape, 0, before_bar)
     for row in book.positions[0]:
@@ -102,7 +107,9 @@ def _recall(book: Book, record: AccountRecord, found: BrokerBalance) -> None:
     account, deposit = book.account[0], found.deposit
     for name in ("equity", "peak", "day_start"):
         account[name] = getattr(record, name) + deposit
-    account["week_start"] = account["start_equity"] = account["day_start"]
+    for name in MONEY:
+        account[name] = account["day_start"]
+    account["challenge_high"] = account["peak"]
     for name, value in record.memory.items():
         account[name] = value + deposit if name in MONEY else value
     account["day"], account["level"] = record.day, record.level

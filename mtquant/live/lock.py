@@ -10,15 +10,32 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from mtquant.config.rules import BreakerConfig
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.record import AccountRecord
 from mtquant.market.clock import utc_text
 from mtquant.market.timeframe import MINUTE_NS
-from mtquant.risk.breaker import LEVEL_2, LEVEL_NAMES, NORMAL, next_day
+from mtquant.risk.breaker import LEVEL_2, LEVEL_3, LEVEL_NAMES, NORMAL, next_day
+from mtquant.risk.challenge import (
+    CHALLENGE_FIELDS,
+    DAILY_LOSS,
+    DAYS,
+    DRAWDOWN,
+    PASSED,
+    UNDECIDED,
+    challenge_end,
+)
 
 #: By level; too many failed orders count as LEVEL_2.
 ALERTS = ("NONE", "WARNING", "HIGH", "CRITICAL")
+ENDS = {
+    PASSED: "the challenge's profit target is reached",
+    DAILY_LOSS: "the challenge's max_daily_loss",
+    DRAWDOWN: "the challenge's max_drawdown",
+    DAYS: "the challenge's max_days are over",
+}
 
 
 @dataclass(frozen=True)
@@ -230,3 +247,25 @@ def _passed(account: AccountRecord, limits: BreakerConfig) -> Iterator[tuple[int
     run = int(memory["losing_run"])
     if 0 < limits.losing_run <= run:
         yield limits.losing_run_level, f"{run} losses in a row (limit {limits.losing_run})"
+    end = _challenge_end(account, limits)
+    if end != UNDECIDED:
+        yield LEVEL_3, ENDS[end]
+
+
+def _challenge_end(account: AccountRecord, limits: BreakerConfig) -> int:
+    """How the bar has ended the challenge, if there is one and it has."""
+    if limits.rules is None:
+        return UNDECIDED
+    rules = np.zeros(1, CHALLENGE_FIELDS)
+    for name, value in limits.rules.numbers(limits.rules_margin).items():
+        rules[name] = value
+    memory = account.memory
+    return challenge_end(
+        rules[0],
+        memory["start_equity"],
+        account.equity,
+        account.day_start,
+        memory["day_balance"],
+        memory["challenge_high"],
+        int(memory["challenge_days"]),
+    )

@@ -16,8 +16,16 @@ from mtquant.risk.breaker import NORMAL
 from mtquant.sim.account import Book
 
 # What the kernel's account remembers beside the fields of a record; money moves with deposits.
-MONEY = ("week_start", "start_equity")
-COUNTS = ("trades", "wins", "losing_run", "orders_today", "day_trades", "since_loss")
+MONEY = ("week_start", "start_equity", "day_balance", "challenge_high")
+COUNTS = (
+    "trades",
+    "wins",
+    "losing_run",
+    "orders_today",
+    "day_trades",
+    "since_loss",
+    "challenge_days",
+)
 SUMS = ("gain_sum", "loss_sum", "mean_return", "square_return", "shed_to", "spent_today")
 # What its position remembers while it is held, and what outlives it.
 OF_A_POSITION = ("age", "result", "cap", "born")
@@ -113,8 +121,10 @@ def rearmed(record: AccountRecord) -> AccountRecord:
     The day's and the week's start, the equity at the beginning and the peak are all set to the
     equity at the record's close, and no run of losses stands: counted from what they were, the
     brake that tripped would trip again at the next bar. What that bar loses is counted already.
+    A challenge begins anew.
     """
-    memory = {**record.memory, **dict.fromkeys(MONEY, record.equity), "losing_run": 0}
+    counts = {"losing_run": 0, "challenge_days": 0}
+    memory = {**record.memory, **dict.fromkeys(MONEY, record.equity), **counts}
     return replace(record, level=NORMAL, day_start=record.equity, peak=record.equity, memory=memory)
 
 

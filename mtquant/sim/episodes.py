@@ -51,6 +51,8 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account["reserved"], account["reserved_margin"], account["reserved_open"] = 0.0, 0.0, 0
     account["orders_today"], account["spent_today"], account["day_trades"] = 0, 0.0, 0
     account["since_loss"], account["tickets"] = LONG_AGO, 0
+    account["day_balance"], account["challenge_high"], account["challenge_days"] = equity, equity, 0
+    account["gross"], account["before"] = 0.0, equity
     for s in range(book.positions.shape[1]):
         clear_position(book.positions[i, s])
     for k in range(book.queue.shape[1]):
@@ -70,6 +72,17 @@ def clear_position(position: Record) -> None:
 
 
 @kernel
+def _deepest_start(rules: Record) -> float:
+    """The largest drawdown behind a start: half of what would trip the breaker, at most."""
+    deepest = DEEPEST_START
+    if rules["brakes"] != 0:
+        deepest = min(deepest, 0.5 * rules["drawdown"])
+    if rules["challenge"] != 0:
+        deepest = min(deepest, 0.5 * (1.0 - rules["rules_margin"]) * rules["max_drawdown"])
+    return deepest
+
+
+@kernel
 def randomise_start(book: Book, tape: Tape, i: int) -> None:
     """Give a fresh lane another capital, a drawdown behind it and perhaps a position.
 
@@ -83,10 +96,9 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     account["balance"], account["equity"] = capital, capital
     account["day_start"], account["start_equity"] = capital, capital
     account["high_water"], account["week_start"] = capital, capital
-    deepest = DEEPEST_START
-    if tape.rules[0]["brakes"] != 0:
-        deepest = min(deepest, 0.5 * tape.rules[0]["drawdown"])
-    account["peak"] = capital / (1.0 - deepest * uniform(book, i))
+    account["day_balance"], account["before"] = capital, capital
+    account["peak"] = capital / (1.0 - _deepest_start(tape.rules[0]) * uniform(book, i))
+    account["challenge_high"] = account["peak"]
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         chance, action, age = uniform(book, i), uniform(book, i), uniform(book, i)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from mtquant.jit import Record, kernel
 from mtquant.risk.breaker import LEVEL_2, LEVEL_3, brake, limit, next_day, trip, week_of
+from mtquant.risk.challenge import TRAILS_DAYS, UNDECIDED, challenge_end
 from mtquant.risk.reasons import STOP
 from mtquant.sim.account import (
     SMALLEST_EQUITY,
@@ -39,13 +40,17 @@ def open_bar(book: Book, tape: Tape, i: int, t: int) -> None:
     """Begin bar ``t``: a new broker day, or week, starts from the equity last marked."""
     account = book.account[i]
     account["n_deals"] = 0
-    if tape.day[t] != account["day"]:
+    new_day = tape.day[t] != account["day"]
+    if tape.rules[0]["challenge"] != 0 and (new_day or account["challenge_days"] == 0):
+        account["challenge_days"] += 1
+    if new_day:
         if week_of(tape.day[t]) != week_of(account["day"]):
             account["week_start"] = account["equity"]
         if 0 < tape.rules[0]["losing_run"] <= account["losing_run"]:
             account["losing_run"] = 0  # a run that has tripped the breaker is served
         account["day"] = tape.day[t]
-        account["day_start"] = account["equity"]
+        account["day_start"], account["day_balance"] = account["equity"], account["balance"]
+        account["challenge_high"] = max(account["challenge_high"], account["equity"])
         account["level"] = next_day(account["level"])
         account["orders_today"], account["spent_today"] = 0, 0.0
         account["day_trades"] = (account["day_trades"] << 8) & DAYS_OF_TRADES
@@ -57,10 +62,23 @@ def open_bar(book: Book, tape: Tape, i: int, t: int) -> None:
 def _level(account: Record, rules: Record, equity: float) -> int:
     """The breaker's level after a bar that closed with ``equity``."""
     level = trip(rules, account["level"], account["day_start"], equity)
+    if rules["challenge"] != 0 and _ends_challenge(account, rules, equity):
+        return LEVEL_3
     if rules["brakes"] == 0:
         return level
     week, peak, start = account["week_start"], account["peak"], account["start_equity"]
     return max(level, brake(rules, equity, week, peak, start, account["losing_run"]))
+
+
+@kernel
+def _ends_challenge(account: Record, rules: Record, equity: float) -> bool:
+    """Whether a bar that closed with ``equity`` ends the challenge; moves its high water."""
+    start, high = account["start_equity"], account["challenge_high"]
+    day_start, balance = account["day_start"], account["day_balance"]
+    days = account["challenge_days"]
+    if rules["trails"] != TRAILS_DAYS:
+        account["challenge_high"] = max(high, equity)
+    return challenge_end(rules, start, equity, day_start, balance, high, days) != UNDECIDED
 
 
 @kernel
@@ -174,6 +192,7 @@ def step(book: Book, tape: Tape, i: int, actions: Float32) -> tuple[float, int]:
     if tape.rules[0]["reward_kind"] == SORTINO:
         reward = sortino_reward(tape.rules[0], gross, equity - before, before)
     else:
+        account["gross"], account["before"] = gross, before
         reward = other_reward(book, tape, i, before)
     exposure = _count(book, tape, i, t, before, reward)
     if stopped or equity <= 0.0:

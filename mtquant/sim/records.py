@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from mtquant.risk.breaker import BRAKE_FIELDS, BREAKER_FIELDS
+from mtquant.risk.challenge import CHALLENGE_FIELDS
 from mtquant.risk.checks import LIMIT_FIELDS
 from mtquant.risk.sizing import SIZING_FIELDS, SIZING_OPTIONS
 
@@ -63,6 +64,11 @@ ACCOUNT = np.dtype(
         ("day_trades", "i8"),  # round trips inside a day, one byte for each of five days
         ("since_loss", "i8"),  # bars since a round trip lost
         ("tickets", "i8"),  # opened so far, in a hedging book
+        ("day_balance", "f8"),  # when the broker's day began
+        ("challenge_high", "f8"),  # mark that a challenge's trailing floor follows
+        ("challenge_days", "i8"),  # broker days begun
+        ("gross", "f8"),  # held position times bid-to-bid change of the last bar, and
+        ("before", "f8"),  # equity at the close before it; where the reward is not the default
     ]
 )
 
@@ -192,7 +198,14 @@ REWARD_FIELDS = [
     ("reward_clip", "f8"),
 ]
 
-OPTIONAL_FIELDS = [*BRAKE_FIELDS, *STOP_FIELDS, *EXECUTION_FIELDS, *REWARD_FIELDS, *UNIT_FIELDS]
+OPTIONAL_FIELDS = [
+    *BRAKE_FIELDS,
+    *CHALLENGE_FIELDS,
+    *STOP_FIELDS,
+    *EXECUTION_FIELDS,
+    *REWARD_FIELDS,
+    *UNIT_FIELDS,
+]
 
 RULES = np.dtype(
     [

@@ -14,7 +14,8 @@ Sortino ratio over :math:`\lambda`. There is no hidden state, and on noise flat 
 The others look at the net return :math:`R` of the bar alone. ``log_return`` has no opinion on risk;
 ``sortino_ratio`` judges a window again at every bar; the two differential ratios are what one bar
 adds to a fading Sharpe or Sortino ratio. All but the first two keep state, and the sum of a
-differential ratio has mean zero by construction: it praises what is better than before.
+differential ratio has mean zero by construction: it praises what is better than before. Rewards of
+the user's own are in :mod:`mtquant.sim.custom_reward`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from math import log, sqrt
 from mtquant.jit import Record, kernel
 from mtquant.sim.account import SMALLEST_EQUITY, Book, Tape
 
-SORTINO, LOG_RETURN, SORTINO_RATIO, DIFFERENTIAL_SHARPE, DIFFERENTIAL_DOWNSIDE = range(5)
+SORTINO, LOG_RETURN, SORTINO_RATIO, DIFFERENTIAL_SHARPE, DIFFERENTIAL_DOWNSIDE, CUSTOM = range(6)
 REWARDS = {
     "sortino": SORTINO,
     "log_return": LOG_RETURN,
@@ -161,6 +162,8 @@ def other_reward(book: Book, tape: Tape, i: int, before: float) -> float:
     """
     account, rules = book.account[i], tape.rules[0]
     kind = rules["reward_kind"]
+    if kind == CUSTOM:
+        return 0.0  # the simulator pays it when the bar is over
     growth = account["equity"] / max(before, SMALLEST_EQUITY)
     if kind == LOG_RETURN:
         return log_return_reward(rules, growth)

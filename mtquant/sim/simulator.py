@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mtquant.errors import ConfigError
 from mtquant.jit import resolved
 from mtquant.sim.account import Book, Tape, empty_book
+from mtquant.sim.custom_reward import CustomReward, Payer
 from mtquant.sim.episodes import (
     observe,
     open_account,
@@ -23,6 +25,7 @@ from mtquant.sim.episodes import (
 from mtquant.sim.observation import account_feature_names
 from mtquant.sim.randomness import seed_lanes
 from mtquant.sim.records import ACCOUNT
+from mtquant.sim.reward import CUSTOM
 
 Observations = npt.NDArray[np.float32]
 FLOAT32 = np.dtype(np.float32)
@@ -111,7 +114,25 @@ class BatchStep(NamedTuple):
 class Simulator:
     """``lanes`` independent accounts over one tape."""
 
-    def __init__(self, tape: Tape, lanes: int = 1, *, bars_per_year: float = 6048.0) -> None:
+    def __init__(
+        self,
+        tape: Tape,
+        lanes: int = 1,
+        *,
+        bars_per_year: float = 6048.0,
+        reward: CustomReward | None = None,
+    ) -> None:
+        """Lay out the lanes.
+
+        Args:
+            tape: Market and rules.
+            lanes: Accounts.
+            bars_per_year: Of the market, for annual figures.
+            reward: What pays, where the rules say that it is a reward of the user's own.
+
+        Raises:
+            ConfigError: The reward cannot be compiled.
+        """
         symbols = tape.market.shape[1]
         self.tape = tape
         self.lanes = lanes
@@ -126,6 +147,9 @@ class Simulator:
         self._final = np.zeros((lanes, self.width), np.float32)
         # What people are told of the lane that moved last, see ``episodes.show``.
         self.shown = np.zeros(4 + 2 * symbols)
+        if (reward is not None) != (rules["reward_kind"] == CUSTOM):
+            raise ConfigError("a reward is handed over where the rules ask for one, and only there")
+        self._payer = Payer(reward, self.book.account, tape.rules) if reward is not None else None
 
     @cached_property
     def _step_one(self) -> Any:
@@ -182,6 +206,8 @@ class Simulator:
         reward, status = self._step_one(
             self.book, self.tape, lane, action, actions, out, self.shown
         )
+        if self._payer is not None:
+            reward = float(self._payer.pay(lane, lane + 1)[lane])
         return out[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
@@ -194,7 +220,10 @@ class Simulator:
             raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
         finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
         results = (rewards, statuses, over)
-        if self._step_batch(book, tape, actions, out, self._final, *results):
+        ended = self._step_batch(book, tape, actions, out, self._final, *results)
+        if self._payer is not None:
+            rewards[:] = self._payer.pay(0, self.lanes)
+        if ended:
             for i in np.flatnonzero(over).tolist():
                 finished[i] = (self._final[i].copy(), self.summary(i))
             self._restart_finished(book, tape, statuses, out)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mtquant.config.rules import STORED
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, DataError
@@ -68,7 +69,7 @@ class RunRecord:
         return cls(
             **{
                 **data,
-                "env": EnvConfig.model_validate(data["env"]),
+                "env": EnvConfig.model_validate(data["env"], context=STORED),
                 "agent": AgentConfig.model_validate(data["agent"]),
                 "fingerprints": tuple(data["fingerprints"]),
                 "history": (int(data["history"][0]), int(data["history"][1])),

@@ -145,13 +145,41 @@ def test_a_stop_out_is_named():
     assert trip.words == f"CRITICAL LEVEL_3: {trip.cause}"
 
 
+# The day's balance was 10,000, the start 9,900 and the highest day's end 10,200.
+STATIC = {"fraction": 0.1}
+OF_DAYS = {"fraction": 0.05, "kind": "trailing", "high_water": "day_end"}
+
+
+@pytest.mark.parametrize(
+    ("rules", "margin", "equity", "days", "cause"),
+    [
+        ({"max_daily_loss": {"fraction": 0.03}}, 0.0, 9_700.0, 1, "max_daily_loss"),
+        ({"max_drawdown": OF_DAYS}, 0.0, 9_705.0, 1, "max_drawdown"),  # 10,200 - 495
+        ({"max_drawdown": OF_DAYS}, 0.2, 9_804.0, 1, "max_drawdown"),  # 10,200 - 396
+        ({}, 0.0, 10_890.0, 1, "profit target is reached"),
+        ({"max_days": 5}, 0.0, 10_000.0, 6, "max_days are over"),
+    ],
+)
+def test_what_ended_a_challenge_is_named(rules, margin, equity, days, cause):
+    whole = {"profit_target": 0.1, "max_drawdown": STATIC, **rules}
+    limits = BreakerConfig.model_validate({"rules": whole, "rules_margin": margin})
+    marks = {"day_balance": 10_000.0, "challenge_high": 10_200.0, "challenge_days": days}
+    memory = {"week_start": 9_900.0, "start_equity": 9_900.0, "losing_run": 0, **marks}
+    now = replace(RECORD, level=LEVEL_3, equity=equity, peak=10_900.0, memory=memory)
+    assert trip_of(None, now, limits, False, NOON).cause == f"the challenge's {cause}"
+    nothing = replace(now, equity=9_900.0, memory=memory | {"challenge_days": 1})
+    assert "missed" in trip_of(None, nothing, limits, False, NOON).cause
+
+
 def test_a_rearmed_record_counts_from_its_equity():
     memory = {"week_start": 1.0, "start_equity": 2.0, "losing_run": 7, "wins": 5, "gain_sum": 3.5}
     again = rearmed(replace(RECORD, memory=memory))
     memory = {"week_start": 8990, "start_equity": 8990, "losing_run": 0, "wins": 5, "gain_sum": 3.5}
+    memory |= {"day_balance": 8990, "challenge_high": 8990, "challenge_days": 0}
     assert again == AccountRecord(NOON, 8990, 8990, 8990, 8990, 19_724, NORMAL, (), memory)
 
 
 def test_cooldown_and_errors_are_no_rules_of_the_kernel():
-    assert not set(KEPT) & set(LIMITS.rules())
-    assert LIMITS.rules() == BreakerConfig(cooldown_minutes=5, max_errors=9, error_bars=9).rules()
+    assert not set(KEPT) & set(LIMITS.kernel_rules())
+    others = BreakerConfig(cooldown_minutes=5, max_errors=9, error_bars=9)
+    assert LIMITS.kernel_rules() == others.kernel_rules()

@@ -24,7 +24,15 @@ OF_THE_ACCOUNT = ("equity", "peak", "day_start", "level", *COUNTS, *MONEY, *SUMS
 OF_A_SYMBOL = ("barred_side", "barred_bars")
 OF_A_POSITION = ("steps", "entry", "swap", "age", "result", "stop", "take", "cap", "born")
 HOUR = 3600 * 10**9
+CHALLENGE = {
+    "challenge": 1,
+    "profit_target": 9.0,
+    "max_daily_loss": 0.9,
+    "max_drawdown": 0.9,
+    "trails": 1,
+}
 RULES = {
+    **CHALLENGE,
     "brakes": 1,
     "weekly_loss": 0.5,
     "drawdown": 0.9,
@@ -169,18 +177,18 @@ def test_what_is_remembered_is_what_the_kernel_remembers(days, toy_tape, hedging
 
 def test_an_outage_counts_every_deal_in_its_own_bar(days, toy_tape):
     """Stops act while nobody looks: what they bar, and how long ago they lost, is known later."""
-    runner, closed = Runner(toy_tape(days, stop_atr=1.0)), 0
+    runner, closed = Runner(toy_tape(days, **CHALLENGE, stop_atr=1.0)), 0
     rng = np.random.default_rng(4)
     for t in range(1, len(days)):
-        asleep = t % 6 > 1
+        asleep = t % 7 > 1
         action = np.nan if asleep else rng.choice([0.0, 1.0, -1.0])
         if not asleep:
             book, dealt = runner.wake(), runner.fills
-            compare(book, runner.lane, COUNTS, t)
+            compare(book, runner.lane, (*COUNTS, "day_balance"), t)
             closed += sum(fill.stopped and fill.time_ns < (t - 1) * HOUR for fill in dealt)
             runner.decide(book, action)
         runner.trade(t, action)
-    assert closed > 10
+    assert closed > 5
 
 
 def flat(balance: float = 1e4, *fills: Fill, deposit: float = 0.0) -> BrokerBalance:
@@ -191,7 +199,7 @@ def test_money_paid_in_moves_what_losses_are_counted_from(tape):
     record = record_of(bring_forward(None, flat(), tape, [0], hours(tape)), 0, flat())
     paid = flat(15_000.0, deposit=5_000.0)
     account = bring_forward(record, paid, tape, [1], hours(tape)).account[0]
-    for name in ("equity", "peak", "day_start", "week_start", "start_equity"):
+    for name in ("equity", "peak", "day_start", *MONEY):
         assert account[name] == 15_000.0, name
     assert account["mean_return"] == 0.0
 
@@ -204,6 +212,7 @@ def test_an_old_record_counts_from_its_day(tape):
     record = replace(record_with(tape, HeldPosition()), peak=10_500.0, equity=9_900.0)
     account = bring_forward(record, flat(9_900.0), tape, [1], hours(tape)).account[0]
     assert (account["week_start"], account["start_equity"], account["trades"]) == (1e4, 1e4, 0)
+    assert (account["day_balance"], account["challenge_high"]) == (1e4, 10_500.0)
 
 
 def fill(steps: int, money: float, symbol: int = 0, **more: Any) -> Fill:
