@@ -33,6 +33,8 @@ from mtquant.sim.inside import bar_side
 from mtquant.sim.kernel import close_bar, open_bar
 from mtquant.sim.reward import fade_moments
 
+MARKED = ("equity", "peak", "day_start", "week_start", "start_equity", "challenge_high")
+
 
 def bring_forward(
     record: AccountRecord | None,
@@ -53,15 +55,11 @@ def bring_forward(
     Returns:
         One lane, marked, aged and judged by the breaker.
     """
-    # Live, orders are as late as they are: nothing of the kernel's own is on its way.
-    book = empty_book(1, len(found.positions), tape.rules[0])._replace(queue=NO_QUEUE)
-    account, newest = book.account[0], rows[-1]
-    open_account(book, tape, 0, newest, newest, found.balance)
-    for s, position in enumerate(found.positions):
-        _hold(book, tape, s, position)
+    book = _opened(found, tape, rows[-1])
+    account = book.account[0]
     if record is None:
-        for name in ("equity", "peak", "day_start", *MONEY):
-            account[name] = mark(book, tape, 0, newest)
+        for name in MARKED:
+            account[name] = mark(book, tape, 0, rows[-1])
         return book
     _recall(book, record, found)
     held = [position.steps for position in record.positions]
@@ -81,6 +79,16 @@ def bring_forward(
             _forget(row)
     if found.stopped_out or account["equity"] <= 0.0:
         account["level"] = LEVEL_3
+    return book
+
+
+def _opened(found: BrokerBalance, tape: Tape, t: int) -> Book:
+    """A book that holds what the broker shows at the close of bar ``t``, and knows no more."""
+    # Live, orders are as late as they are: nothing of the kernel's own is on its way.
+    book = empty_book(1, len(found.positions), tape.rules[0])._replace(queue=NO_QUEUE)
+    open_account(book, tape, 0, t, t, found.balance)
+    for s, position in enumerate(found.positions):
+        _hold(book, tape, s, position)
     return book
 
 

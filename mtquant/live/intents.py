@@ -118,7 +118,7 @@ def plan(
     Returns:
         None to nine intents; a flip through zero takes at least two.
     """
-    held, target, bar = decision.held, decision.target, decision.bar_time_ns
+    held, target = decision.held, decision.target
     between = 0 if held * target < 0 else min(held, target, key=abs)
     closing, opening = between - held, target - between
     intents = []
@@ -126,19 +126,25 @@ def plan(
     for leg, (ticket, size) in enumerate(reducible):
         part = max(closing, -size) if held > 0 else min(closing, -size)
         if abs(part) >= min(least, abs(size)) > 0:
-            magic = magic_of(tag, bar, slot, leg)
-            intents.append(Intent(magic, decision.symbol, bar, leg, part, ticket=ticket))
+            intents.append(_intent(tag, slot, decision, leg, part, ticket))
             closing -= part
     if opening != 0 and closing == 0:
-        intents.append(
-            Intent(
-                magic_of(tag, bar, slot, OPENING_LEG),
-                decision.symbol,
-                bar,
-                OPENING_LEG,
-                opening,
-                stop_distance=decision.stop_distance,
-                take_distance=decision.take_distance,
-            )
-        )
+        intents.append(_intent(tag, slot, decision, OPENING_LEG, opening))
     return intents
+
+
+def _intent(
+    tag: int, slot: int, decision: Decision, leg: int, steps: int, ticket: int = 0
+) -> Intent:
+    """One leg of a decision; only the one that opens sets a stop and a target."""
+    bar, opens = decision.bar_time_ns, leg == OPENING_LEG
+    return Intent(
+        magic_of(tag, bar, slot, leg),
+        decision.symbol,
+        bar,
+        leg,
+        steps,
+        stop_distance=decision.stop_distance if opens else 0,
+        take_distance=decision.take_distance if opens else 0,
+        ticket=ticket,
+    )

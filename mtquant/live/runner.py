@@ -1,4 +1,4 @@
-"""Runner: on every closed bar reconcile, decide, journal, send, in this order.
+"""Runner: on every closed bar reconcile, decide, journal, move stops, send, in this order.
 
 Crash-only: all that counts is in the journal or at the broker, so a start is a bar like any other
 and there is nothing to shut down. One decision per bar across restarts; missed bars are never
@@ -94,29 +94,12 @@ class Runner:
                 another account or strategy.
             BrokerUnavailable: The account cannot be read.
         """
-        if len(instruments) > MOST_SYMBOLS:
-            raise ConfigError(f"a strategy trades at most {MOST_SYMBOLS} symbols")
-        account, currency = broker.account(), strategy.env.account.currency
-        if account.currency != currency:
-            raise ConfigError(
-                f"account {account.login} is in {account.currency}, the strategy was made for "
-                f"{currency}; use an account in {currency}"
-            )
         timeframe = Timeframe.parse(strategy.env.timeframe)
-        journal.bind(
-            {
-                "account": f"{account.login}@{account.server}",
-                "strategy": settings.strategy,
-                "symbols": ",".join(i.spec.name for i in instruments),
-                "timeframe": timeframe.name,
-                "clock": settings.clock,
-            },
-            {name: str(getattr(strategy.env.breaker, name)) for name in KEPT},
-        )
         self._broker, self._journal, self._strategy = broker, journal, strategy
         self._instruments = tuple(instruments)
         self._settings = settings
         self._clock = clock
+        self._bind(timeframe)
         self._tag = strategy_tag(settings.strategy)
         self._reconciler = Reconciler(
             broker,
@@ -135,6 +118,28 @@ class Runner:
         self._bar_ns = timeframe.nanoseconds
         self._record = journal.latest_record()
         self._agent_state: Any = None
+
+    def _bind(self, timeframe: Timeframe) -> None:
+        """Check that account, journal and strategy belong together, and tie them."""
+        strategy, settings = self._strategy, self._settings
+        if len(self._instruments) > MOST_SYMBOLS:
+            raise ConfigError(f"a strategy trades at most {MOST_SYMBOLS} symbols")
+        account, currency = self._broker.account(), strategy.env.account.currency
+        if account.currency != currency:
+            raise ConfigError(
+                f"account {account.login} is in {account.currency}, the strategy was made for "
+                f"{currency}; use an account in {currency}"
+            )
+        self._journal.bind(
+            {
+                "account": f"{account.login}@{account.server}",
+                "strategy": settings.strategy,
+                "symbols": ",".join(i.spec.name for i in self._instruments),
+                "timeframe": timeframe.name,
+                "clock": settings.clock,
+            },
+            {name: str(getattr(strategy.env.breaker, name)) for name in KEPT},
+        )
 
     def on_bar(self) -> BarReport | None:
         """Act on the newest closed bar.

@@ -7,10 +7,12 @@ import pytest
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.live.found import FoundPosition, Ticket
-from mtquant.live.levels import changes_of, is_passed, levels_to_stand
+from mtquant.live.decision import Guard
+from mtquant.live.found import BrokerBalance, FoundPosition, Ticket
+from mtquant.live.levels import changes_of, close_passed, is_passed, levels_to_stand
 from mtquant.live.record import HeldPosition
-from mtquant.risk.reasons import REASONS
+from mtquant.risk.reasons import REASONS, STOP
+from mtquant.sim.account import empty_book
 
 
 def ticket(steps=3, stop=0, take=0, number=7):
@@ -85,6 +87,27 @@ def test_only_tickets_that_stand_elsewhere_are_moved(gold):
 def gold(protected):
     spec = protected(120).specs[0]
     return Instrument(spec, spec.name)
+
+
+@pytest.mark.parametrize(
+    ("stop", "bid", "target", "guard", "after"),
+    [
+        (9_950, 9_940, 3, None, (0, STOP, 1, 9_900)),  # moved up too late: what stood stands
+        (9_950, 9_951, 3, None, (3, 0, 0, 9_950)),
+        (9_900, 9_890, 3, None, (3, 0, 0, 9_900)),  # at the broker, who acts on it himself
+        (9_950, 9_940, 0, None, (0, 0, 0, 9_950)),
+        (9_950, 9_940, -2, None, (-2, 0, 0, 9_950)),
+        (9_950, 9_940, 3, Guard("no fresh quote", frozen=True), (3, 0, 0, 9_950)),
+        (9_950, 9_940, 3, Guard("doubt", frozen=False), (0, STOP, 1, 9_900)),
+    ],
+)
+def test_what_a_moved_stop_would_have_protected_is_closed(stop, bid, target, guard, after):
+    book = empty_book(1, 1)
+    row = book.positions[0, 0]
+    row["steps"], row["stop"], row["target"] = 3, stop, target
+    found = BrokerBalance(1e4, (FoundPosition((ticket(3, 9_900),), 9_900),))
+    close_passed(book, found, [guard], [(bid, bid + 10)])
+    assert tuple(row[name] for name in ("target", "reason", "barred_side", "stop")) == after
 
 
 @pytest.mark.parametrize("book", ["netting", "hedging"])

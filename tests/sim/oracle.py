@@ -111,6 +111,11 @@ class Position:
         quote = bid if self.steps > 0 else bid + bar.spread
         return self.steps * (quote - self.entry) * bar.value + self.swap
 
+    def too_near(self, bar: Bar, contract: Contract) -> bool:
+        """Whether no broker takes the stop at the open."""
+        quoted = bar.open if self.side > 0 else bar.open + bar.spread
+        return self.side * (quoted - self.stop) < max(contract.stops_level, 1)
+
     def passed_stop(self, bid: int, bar: Bar) -> bool:
         return self.stop != 0 and self.side * (self.exit_at(bid, bar) - self.stop) <= 0
 
@@ -254,7 +259,7 @@ class Account:
     ) -> None:
         position, bar, contract = self.positions[s], bars[s], self.contracts[s]
         reason = ORDER
-        if position.moved and position.passed_stop(bar.open, bar) and target * position.steps > 0:
+        if position.moved and target * position.steps > 0 and position.too_near(bar, contract):
             target, reason = 0, STOP
             position.barred, position.barred_at = position.side, t
         if self.latency >= 1:
