@@ -174,13 +174,14 @@ def shed(book: Book, tape: Tape, i: int, t: int) -> None:
     account, gross = book.account[i], 0.0
     for s in range(book.positions.shape[1]):
         gross += abs(book.positions[i, s]["target"]) * step_notional(tape.market[t, s])
-    while gross > account["shed_to"]:
+    while gross > account["shed_to"] * (1.0 + GRID_TOLERANCE):
         s = _riskiest(book, tape, i, t)
         if s < 0:
             return
         position, notional = book.positions[i, s], step_notional(tape.market[t, s])
         target, held = abs(position["target"]), abs(position["steps"])
-        left = max(target - ceil((gross - account["shed_to"]) / notional - GRID_TOLERANCE), 0)
+        more = ceil((gross - account["shed_to"]) / notional - GRID_TOLERANCE)
+        left = max(target - max(more, 1), 0)
         least = tape.contracts[s]["min_steps"]
         if left < least or held - left < least:
             left = 0
