@@ -124,8 +124,8 @@ def plan(
     intents = []
     reducible = [(0, held)] if tickets is None else tickets[:OPENING_LEG]
     for leg, (ticket, size) in enumerate(reducible):
-        part = max(closing, -size) if held > 0 else min(closing, -size)
-        if abs(part) >= min(least, abs(size)) > 0:
+        part = closing if abs(closing) < abs(size) else -size
+        if closing * size < 0 and abs(part) >= min(least, abs(size)):
             intents.append(_intent(tag, slot, decision, leg, part, ticket))
             closing -= part
     if opening != 0 and closing == 0:

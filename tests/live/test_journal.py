@@ -100,6 +100,8 @@ def test_deals_are_counted_once(journal):
     assert journal.unseen([DEAL]) == [DEAL]
     commit(journal, deals=[DEAL])
     assert journal.unseen([DEAL]) == [] == journal.unseen([])
+    written = journal._database.execute("SELECT symbol, price, reason, opens FROM deal").fetchall()
+    assert written == [("XAUUSD", 2000.0, "protective stop", 0)]
 
 
 @pytest.mark.parametrize("version", [3, 99])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -108,6 +109,19 @@ def test_a_ninth_ticket_is_not_opened(protected, desk_of):
     assert "too many tickets" in {r.outlook.decisions[0].reason for r in reports}
     codes = {result.retcode for r in reports for result in r.results}
     assert codes == {mt5.TRADE_RETCODE_DONE}
+
+
+def test_tickets_on_both_sides_stand_still(holding, monkeypatch):
+    desk = holding(book="hedging")
+    desk.until_held()
+    shown = desk.runner._broker.positions
+    (own,) = shown()
+    other = replace(own, ticket=9, identifier=2**40, volume_lots=-0.01)
+    monkeypatch.setattr(desk.runner._broker, "positions", lambda: (*shown(), other))
+    report = desk.runner.on_bar()
+    assert "XAUUSD: tickets are open on both sides; close those of one side" in report.events
+    assert report.outlook.decisions[0].reason == "tickets on both sides"
+    assert report.results == ()
 
 
 def test_an_unanswered_order_that_a_stop_closed_in_its_own_bar_was_executed(protected, desk_of):

@@ -29,6 +29,8 @@ from mtquant.risk.reasons import (
     PROHIBITED,
 )
 
+pytestmark = pytest.mark.nojit
+
 HOUR = 3_600 * 10**9
 # Tuesday 2024-01-02 00:00 UTC
 START = int(np.datetime64("2024-01-02T00:00", "ns").astype(np.int64))
