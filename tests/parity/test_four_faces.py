@@ -1,6 +1,6 @@
 """Four faces, one ledger: env, batch, backtest and paper agree to the last bit on random markets.
 
-Twenty instruments over 500 bars here; the slow marker brings fifty over 5,000, and
+Twenty instruments over 500 bars here; the slow marker brings a hundred over 5,000, and
 ``benchmarks/four_faces.py`` a hundred over 100,000.
 """
 
@@ -14,7 +14,7 @@ from types import ModuleType
 
 import pytest
 
-MANY = 50
+MANY = 100
 LEAST = {
     "deals": 500,
     "limited": 30,
@@ -73,7 +73,7 @@ def test_twenty_instruments(faces, instruments, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(2000)
 def test_many_instruments():
     """Two at a time, in the long form's own words."""
     script = Path(__file__).parents[2] / "benchmarks" / "four_faces.py"
