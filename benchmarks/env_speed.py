@@ -38,11 +38,11 @@ HORIZONS = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 20, 22, 24, 28, 3
 HORIZONS += [52, 56, 60, 66, 72, 80, 88, 96, 100, 104]
 FEATURES = ["returns", "technical", "trend", "volatility", "spread", "hour", "weekday", "session"]
 
-OFF = {
+OFF: dict[str, dict[str, Any]] = {
     "stops": {"atr": 0.0},
     "breaker": {"daily_loss": (0.97, 0.98, 0.99), "shed": 0.0},
 }
-ON = {
+ON: dict[str, dict[str, Any]] = {
     "stops": {
         "atr": 3.0,
         "target_atr": 6.0,
@@ -84,14 +84,15 @@ def report(what: str, rate: float, unit: str, **more: Any) -> None:
     print(f"{what:<52} {rate:>14,.0f} {unit:<16} {extra}", flush=True)
 
 
+def seconds(run: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
 def best(run: Callable[[], None], work: int, rounds: int = 60) -> float:
     """Best rate over many short rounds."""
-    times = []
-    for _ in range(rounds):
-        started = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - started)
-    return work / min(times)
+    return work / min(seconds(run) for _ in range(rounds))
 
 
 def scenario_64(n_bars: int, **changes: Any) -> Scenario:
@@ -132,33 +133,36 @@ def stepping(scenario: Scenario, lanes: int) -> tuple[Callable[[], None], int]:
     return run, steps * lanes
 
 
-def batched(plain: Scenario) -> None:
+def batched(plain: Scenario, rounds: int = 600) -> None:
+    """Every number of lanes with all rules off and on, in turn, so that they share the weather."""
+    chosen = [(lanes, changes) for lanes in (64, 256, 1024) for changes in (OFF, ON)]
+    races = [stepping(under(plain, changes), lanes) for lanes, changes in chosen]
+    laps = [[seconds(run) for run, _ in races] for _ in range(rounds)]
+    rates = [work / time for (_, work), time in zip(races, np.min(laps, axis=0), strict=True)]
     source = np.zeros((len(plain.market.panel), 64), np.float32)
-    for lanes in (64, 256, 1024):
-        rates = {}
-        for name, changes in (("off", OFF), ("on", ON)):
-            rates[name] = best(*stepping(under(plain, changes), lanes))
+    for lanes, off, on in zip((64, 256, 1024), rates[::2], rates[1::2], strict=True):
         rows, out = np.arange(lanes) * 7, np.zeros((lanes, 64), np.float32)
         _copy_rows(source, rows, out)
         copied = best(lambda: _copy_rows(source, rows, out), lanes)  # noqa: B023  run here
         report(
             f"{lanes} lanes, 64 floats, all gates and stops on",
-            rates["on"],
+            on,
             "steps/s",
-            off=f"{rates['off']:,.0f}",
-            time_of_off=f"{rates['off'] / rates['on']:.2f}x",
-            of_bare_copy=f"{rates['on'] / copied:.2f}",
+            off=f"{off:,.0f}",
+            time_of_off=f"{off / on:.2f}x",
+            of_bare_copy=f"{on / copied:.2f}",
         )
 
 
 def single(plain: Scenario) -> None:
     env = TradingEnv(under(plain, ON))
     env.reset(seed=0)
-    actions = np.random.default_rng(0).uniform(-1, 1, (64, 1)).astype(np.float32)
+    actions = list(np.random.default_rng(0).uniform(-1, 1, (1000, 1)).astype(np.float32))
 
     def run() -> None:
-        for n in range(1000):
-            if any(env.step(actions[n % 64])[2:4]):
+        for action in actions:
+            _, _, terminated, truncated, _ = env.step(action)
+            if terminated or truncated:
                 env.reset()
 
     report("single TradingEnv.step, all on", best(run, 1000, 200), "steps/s")

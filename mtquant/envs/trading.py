@@ -119,10 +119,11 @@ class TradingEnv(gym.Env[Float32, Float32]):
         if getattr(action, "shape", None) != self._shape:
             action = np.asarray(action, np.float32).reshape(self._shape)
         observation, reward, status = self._simulator.step_lane(0, action)
-        self._status = status
         info = self._info()
-        if status != RUNNING:
-            info["episode_summary"] = dict(vars(self._simulator.summary()))
+        if status == RUNNING:
+            return observation.copy(), reward, False, False, info
+        self._status = status
+        info["episode_summary"] = dict(vars(self._simulator.summary()))
         return observation.copy(), reward, status == TERMINATED, status == TRUNCATED, info
 
     def _info(self) -> dict[str, Any]:

@@ -204,11 +204,9 @@ def show(book: Book, i: int, shown: Float64) -> None:
 
 @kernel
 def step_one(
-    book: Book, tape: Tape, i: int, action: Float32, actions: Float32, out: Float32, shown: Float64
+    book: Book, tape: Tape, i: int, actions: Float32, out: Float32, shown: Float64
 ) -> tuple[float, int]:
     """One bar of one lane and what is seen after it; no reset."""
-    for s in range(action.shape[0]):
-        actions[i, s] = action[s]
     reward, status = step(book, tape, i, actions)
     observe(book, tape, i, out)
     show(book, i, shown)

@@ -28,7 +28,8 @@ from mtquant.sim.records import ACCOUNT
 from mtquant.sim.reward import CUSTOM
 
 Observations = npt.NDArray[np.float32]
-FLOAT32 = np.dtype(np.float32)
+# As objects, because numpy takes longer to look a type up than to make a small array of it.
+FLOAT32, INT64, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.bool_)
 Rewards = npt.NDArray[np.float32]
 # What a lane's next bar depends on.
 KEPT = ("account", "positions", "tickets", "queue", "returns")
@@ -145,6 +146,8 @@ class Simulator:
         # Two buffers in turn: SB3 keeps the last observation while the next one is written.
         self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
         self._final = np.zeros((lanes, self.width), np.float32)
+        # One lane's rows of these, made once: a view costs as much as the step's entry.
+        self._asked, self._seen = list(self._actions), list(self._final)
         # What people are told of the lane that moved last, see ``episodes.show``.
         self.shown = np.zeros(4 + 2 * symbols)
         if (reward is not None) != (rules["reward_kind"] == CUSTOM):
@@ -153,7 +156,7 @@ class Simulator:
 
     @cached_property
     def _step_one(self) -> Any:
-        arguments = (self._actions[0], self._actions, self._final, self.shown)
+        arguments = (self._actions, self._final, self.shown)
         return resolved(step_one, self.book, self.tape, 0, *arguments)
 
     @cached_property
@@ -169,7 +172,7 @@ class Simulator:
     def _results(self) -> tuple[Rewards, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Rewards, statuses and whether they are over, of every lane; the caller keeps them."""
         lanes = self.lanes
-        return np.empty(lanes, np.float32), np.empty(lanes, np.int64), np.empty(lanes, np.bool_)
+        return np.empty(lanes, FLOAT32), np.empty(lanes, INT64), np.empty(lanes, BOOL)
 
     def seed(self, seed: int) -> None:
         """Reseed every lane."""
@@ -200,15 +203,12 @@ class Simulator:
         Returns:
             Observation (a view that the next call overwrites), reward and status.
         """
-        if type(action) is not np.ndarray or action.dtype != FLOAT32 or action.strides != (4,):
-            action = np.ascontiguousarray(action, np.float32).reshape(-1)
-        actions, out = self._actions, self._buffers[0]
-        reward, status = self._step_one(
-            self.book, self.tape, lane, action, actions, out, self.shown
-        )
+        self._asked[lane][...] = action
+        actions, seen = self._actions, self._final
+        reward, status = self._step_one(self.book, self.tape, lane, actions, seen, self.shown)
         if self._payer is not None:
             reward = float(self._payer.pay(lane, lane + 1)[lane])
-        return out[lane], reward, status
+        return self._seen[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
