@@ -115,6 +115,11 @@ def _prepare(
     bundle: Bundle, risk: str | None, data: Path | None, clock: str | None, data_dir: Path
 ) -> _PaperRun:
     """The test split of the bundle's own bars, or everything in a given file."""
+    if bundle.env.sizing.method == "fixed_at_start":
+        raise ConfigError(
+            f"bundle {bundle.name}: sizing.method 'fixed_at_start' counts from the start of an "
+            "episode, and live trading has none; train with another method"
+        )
     env, told = _tightened(bundle.env, risk)
     market = given_file(env, data, clock) or market_of(bundle, data_dir)
     scenario = replace(bundle_scenario(bundle, market), env=env)

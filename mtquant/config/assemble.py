@@ -129,7 +129,7 @@ def leverage_at_full_size(env: EnvConfig, bars: Structured) -> npt.NDArray[np.fl
     Kelly sizing stands where its record begins; caps by volume and lots are left aside.
     """
     sizing, close, atr = env.sizing, bars["close"], bars["atr"]
-    if sizing.method == "fixed_fractional":
+    if sizing.method in ("fixed_fractional", "fixed_at_start"):
         wanted = np.full(close.shape, sizing.notional_fraction)
     else:
         risk, distance = sizing.risk_fraction, atr * sizing.atr_multiple

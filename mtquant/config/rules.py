@@ -99,7 +99,9 @@ class SizingConfig(Frozen):
     ``max_volume_share`` caps a position in lots by the average bar volume, None by nothing.
     """
 
-    method: Literal["volatility", "fixed_fractional", "kelly", "volatility_target"] = "volatility"
+    method: Literal[
+        "volatility", "fixed_fractional", "kelly", "volatility_target", "fixed_at_start"
+    ] = "volatility"
     risk_fraction: Fraction = 0.02
     atr_bars: Annotated[int, Field(ge=1, le=1000)] = 14
     atr_multiple: Positive = 2.0

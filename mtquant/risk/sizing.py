@@ -7,6 +7,7 @@ so that a drifting ATR does not churn the position
 
     volatility          a fixed share of equity is lost on a move of some ATR
     fixed_fractional    the notional is a fixed multiple of equity
+    fixed_at_start      the same of the episode's first equity and price: lots that stay
     kelly               as volatility; the share follows from the account's own round trips
     volatility_target   the deviation of equity over a bar is a fixed share of it
 """
@@ -17,12 +18,13 @@ from math import floor, inf
 
 from mtquant.jit import Record, kernel
 
-VOLATILITY, FIXED_FRACTIONAL, KELLY, VOLATILITY_TARGET = range(4)
+VOLATILITY, FIXED_FRACTIONAL, KELLY, VOLATILITY_TARGET, FIXED_AT_START = range(5)
 SIZING_METHODS = {
     "volatility": VOLATILITY,
     "fixed_fractional": FIXED_FRACTIONAL,
     "kelly": KELLY,
     "volatility_target": VOLATILITY_TARGET,
+    "fixed_at_start": FIXED_AT_START,
 }
 
 SIZING_OPTIONS = [
@@ -73,7 +75,7 @@ def full_size(rules: Record, equity: float, price: float, atr: float, unit_value
     """
     if equity <= 0.0 or unit_value <= 0.0:
         return 0.0
-    if rules["sizing_method"] == FIXED_FRACTIONAL:
+    if rules["sizing_method"] in (FIXED_FRACTIONAL, FIXED_AT_START):
         if price <= 0.0:
             return 0.0
         return rules["notional_fraction"] * equity / (price * unit_value)

@@ -23,6 +23,7 @@ from mtquant.risk.reasons import (
     UNCHANGED,
 )
 from mtquant.risk.sizing import (
+    FIXED_AT_START,
     GRID_TOLERANCE,
     KELLY,
     at_risk,
@@ -37,13 +38,23 @@ from mtquant.sim.protect import distance, protect, reopened
 
 
 @kernel
-def _full(account: Record, contract: Record, bar: Record, rules: Record) -> float:
-    """Lot steps at ``|action| = 1`` for an account at the close of a bar, before the limits."""
+def _full(account: Record, contract: Record, bar: Record, began: Record, rules: Record) -> float:
+    """Lot steps at ``|action| = 1`` for an account at the close of a bar, before the limits.
+
+    Args:
+        account: Of the lane.
+        contract: Of the symbol.
+        bar: Just closed.
+        began: The bar at whose close the episode began.
+        rules: Of sizing.
+    """
     equity, wins = account["equity"], account["wins"]
     if rules["sizing_method"] == KELLY:
         losses = account["trades"] - wins
         risk = kelly_risk(rules, wins, losses, account["gain_sum"], account["loss_sum"])
         full = at_risk(risk, max(equity, 0.0), bar["atr"] * rules["atr_multiple"], bar["value"])
+    elif rules["sizing_method"] == FIXED_AT_START:
+        full = full_size(rules, account["start_equity"], began["close"], 0.0, began["value"])
     else:
         full = full_size(rules, equity, bar["close"], bar["atr"], bar["value"])
     if rules["max_volume_share"] > 0.0:
@@ -76,6 +87,7 @@ def _ask(
     position: Record,
     contract: Record,
     bar: Record,
+    began: Record,
     rules: Record,
     held: int,
     action: float,
@@ -83,7 +95,7 @@ def _ask(
     """``(lot steps, reason)`` that the action asks for, protective rules obeyed."""
     if rules["managed"] != 0 and not reopened(position, rules, action):
         return 0, REENTRY
-    full = _full(account, contract, bar, rules)
+    full = _full(account, contract, bar, began, rules)
     most = inf
     if action * held > 0.0:
         most = largest_size(account, contract, bar, rules)
@@ -112,8 +124,7 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     """From an action at the close of bar ``t`` to a target that every gate allows.
 
     Args:
-        book: State; ``equity`` is marked at ``t`` and :func:`tally` has been called. Writes
-            ``target``, ``reason`` and the distances of stop and target.
+        book: State, marked at ``t`` and tallied; target, reason and distances are written.
         tape: Market and rules.
         i: Lane.
         s: Symbol; earlier symbols are decided first and reserve their exposure.
@@ -129,7 +140,8 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     if book.queue.shape[1] > 0:
         held = position["target"]  # what is on its way counts as held
     _protect(position, contract, bar, rules)
-    asked, why = _ask(account, position, contract, bar, rules, held, action)
+    began = tape.market[max(t - account["bars"], 0), s]
+    asked, why = _ask(account, position, contract, bar, began, rules, held, action)
     if asked != held and bar["tradable"] == 0:
         target, reason = held, NOT_TRADABLE
     else:

@@ -5,6 +5,7 @@ from math import sqrt
 import numpy as np
 import pytest
 
+from mtquant.risk.sizing import FIXED_AT_START, FIXED_FRACTIONAL
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
 from mtquant.sim.observation import account_feature_names
 from mtquant.sim.simulator import Simulator
@@ -230,3 +231,22 @@ def test_actions_may_lie_anywhere_in_memory(random_tape):
             break
     with pytest.raises(ValueError, match=r"actions \(4, 2\) must be \(4, 3\)"):
         batches[0].step(np.zeros((4, 2), np.float32))
+
+
+def test_lots_fixed_at_the_start_do_not_follow_equity_or_price(toy_bars, toy_spec, toy_tape):
+    """10,000 buy 100 units at the first price, 100; nothing that happens later changes that."""
+    close = np.array([100.0, 100.0, 150.0, 50.0, 200.0])
+    opening = np.concatenate([close[:1], close[:-1]])
+    rows = np.stack([opening, np.maximum(opening, close), np.minimum(opening, close), close], 1)
+    steps = {}
+    for method in (FIXED_FRACTIONAL, FIXED_AT_START):
+        rules = {"sizing_method": float(method), "notional_fraction": 1.0, "rebalance_band": 0.0}
+        tape = toy_tape(toy_bars(rows), toy_spec(contract_size=1.0), **rules)
+        simulator = Simulator(tape)
+        simulator.place(0, 0, 4, 10_000.0)
+        steps[method] = []
+        for _ in range(4):
+            simulator.step_lane(0, np.ones(1, np.float32))
+            steps[method].append(int(simulator.book.positions["steps"][0, 0]))
+    assert steps[FIXED_AT_START] == [steps[FIXED_AT_START][0]] * 4
+    assert len(set(steps[FIXED_FRACTIONAL])) > 1
