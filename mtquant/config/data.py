@@ -27,7 +27,8 @@ from mtquant.market.timeframe import Timeframe
 DATA_DIR = Path("data")
 SIMULATED_BARS = 100_000
 SIMULATED_SEED = 7
-SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03, so that it ends in the past
+SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03
+SIMULATED_DAYS = 20 * 365 * 5 // 7  # of trading, at most: it ends in the past
 SIMULATED_DRIFT = 0.08  # of a bar's volatility: weak, yet enough to be found
 
 
@@ -123,7 +124,12 @@ def only_symbol(env: EnvConfig) -> str:
 def simulated_market(
     env: EnvConfig, n_bars: int = SIMULATED_BARS, seed: int = SIMULATED_SEED
 ) -> MarketData:
-    """The built-in market under the env's contracts; symbols are independent of each other."""
+    """The built-in market under the env's contracts; symbols are independent of each other.
+
+    Bars longer than an hour are fewer than ``n_bars``: twenty years have no more.
+    """
+    minutes = Timeframe.parse(env.timeframe).minutes
+    n_bars = min(n_bars, SIMULATED_DAYS * 24 * 60 // minutes)
     traded, context = specs_of(env.symbols), specs_of(context_of(env))
     laws = [
         SimulatedMarket(

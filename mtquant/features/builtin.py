@@ -13,6 +13,7 @@ from mtquant.features.ensemble import EnsembleCompression
 from mtquant.features.fusion import Fusion
 from mtquant.features.fusion_inputs import FusionInputs
 from mtquant.features.higher import HigherChannel, HigherTrend
+from mtquant.features.level import Level
 from mtquant.features.market_state import MarketState
 from mtquant.features.oscillators import Adx, InternalBarStrength, Rsi, StochasticK
 from mtquant.features.phase import PhaseEstimation
@@ -67,6 +68,7 @@ _KINDS: tuple[type[BaseFeature], ...] = (
     EnsembleCompression,
     MarketFilter,
     CurrencyStrength,
+    Level,
     VolatilityAnalyser,
     QuantumState,
     PhaseEstimation,

@@ -23,6 +23,7 @@ from mtquant.market.symbols import AssetClass, SymbolSpec
 from mtquant.market.timeframe import MINUTE_NS, Timeframe
 
 LAW = "hidden-regime-1"
+LAST_NS = int(np.iinfo(np.int64).max)  # in the year 2262
 MONDAY_2015_NS = int(np.datetime64("2015-01-05", "ns").astype(np.int64))
 
 _ANNUAL_VOLATILITY: dict[AssetClass, float] = {
@@ -165,6 +166,11 @@ def trading_times(spec: SymbolSpec, timeframe: Timeframe, n_bars: int, start_ns:
     if not open_a_week:
         raise ConfigError(f"{spec.name} has no trading hours; add some to configs/symbols.yaml")
     weeks = n_bars // open_a_week + 2
+    if first + weeks * WEEK_MINUTES * MINUTE_NS > LAST_NS:
+        raise ConfigError(
+            f"{n_bars} bars of {timeframe.name} from {np.datetime64(start_ns, 'ns'):.10} reach "
+            "beyond the year 2262; simulate fewer"
+        )
     located = clock.locate(first + np.arange(weeks * slots_a_week, dtype=np.int64) * length)
     times = np.unique(located.utc[~located.missing])
     return times[hours.trades_in(times, timeframe)][:n_bars]

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from mtquant.config.rules import STORED
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, DataError
-from mtquant.training.selection import Score, Selection
+from mtquant.training.selection import Selection
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+TRIED = "tried.npz"  # what selection keeps of each validation pass
 
 
 @dataclass(frozen=True)
@@ -165,12 +166,13 @@ class Checkpoint:
         if snapshot is not None:
             torch.save(snapshot.parameters, folder / "parameters.pt")
             np.savez(folder / "arrays.npz", **snapshot.arrays)
+        np.savez(folder / TRIED, *self.selection.tried)
         if self.policy is not None:
             (folder / "policy.onnx").write_bytes(self.policy)
         state = {
             "schema_version": SCHEMA_VERSION,
             "record": self.record.to_dict(),
-            "selection": asdict(self.selection),
+            "selection": self.selection.to_dict(),
             "validated": self.validated,
             "frames": snapshot.frames if snapshot else None,
             "updates": snapshot.updates if snapshot else None,
@@ -215,8 +217,8 @@ def _read(folder: Path) -> Checkpoint:
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema {state['schema_version']}, this mtquant reads {SCHEMA_VERSION}")
-    kept = state["selection"]
-    selection = Selection(Score(**kept["best"]), int(kept["best_frames"]), int(kept["tried"]))
+    tried = list(_read_arrays(folder / TRIED).values())
+    selection = Selection.from_dict(state["selection"], tried)
     policy = None
     if state["policy"] is not None:
         policy = (folder / "policy.onnx").read_bytes()
@@ -227,12 +229,16 @@ def _read(folder: Path) -> Checkpoint:
     snapshot = None
     if state["frames"] is not None:
         parameters = torch.load(folder / "parameters.pt", weights_only=True)
-        with (folder / "arrays.npz").open("rb") as file:
-            content = np.load(file, allow_pickle=False)
-            arrays = {key: content[key] for key in content.files}
+        arrays = _read_arrays(folder / "arrays.npz")
         snapshot = Snapshot(int(state["frames"]), int(state["updates"]), parameters, arrays)
     record = RunRecord.from_dict(state["record"])
     return Checkpoint(record, selection, int(state["validated"]), policy, snapshot)
+
+
+def _read_arrays(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        content = np.load(file, allow_pickle=False)
+        return {key: content[key] for key in content.files}
 
 
 def _digest(content: bytes) -> str:

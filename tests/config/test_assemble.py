@@ -172,3 +172,10 @@ def test_no_embargo_is_asked_for_after_the_test_split():
     split_rows(needed, 50, config)
     with pytest.raises(DataError):
         split_rows(int(needed * 0.95), 50, config)
+
+
+@pytest.mark.parametrize(("timeframe", "bars"), [("H1", 100_000), ("H4", 31_284), ("D1", 5214)])
+def test_the_simulated_market_ends_in_the_past(timeframe, bars):
+    market = simulated_market(env_of(timeframe=timeframe))
+    assert len(market.panel) == bars
+    assert market.panel.time[-1] < np.datetime64("2026-01-01", "ns").astype(np.int64)

@@ -120,8 +120,9 @@ def test_a_selection_is_changed_like_a_group():
 
 
 def test_a_group_selects_what_needs_no_parameters():
-    assert "strength" in chapters()["strength"] and "strength" not in groups()
-    able = [key for key in FEATURES if key != "strength"]
+    needy = {"strength", "level"}
+    assert all(key in chapters()[key] and key not in groups() for key in needy)
+    able = [key for key in FEATURES if key not in needy]
     assert sorted(key for keys in groups().values() for key in keys) == sorted(able)
     assert build_features([{"strength": {"against": ["EURUSD"]}}])[0].context == ("EURUSD",)
 

@@ -72,7 +72,7 @@ def test_a_clean_feature_is_not_accused(function):
 
 
 #: What a feature cannot do without.
-NEEDED = {"strength": {"against": ["EURUSD", "USDJPY"]}}
+NEEDED = {"strength": {"against": ["EURUSD", "USDJPY"]}, "level": {"of": ["USDJPY"]}}
 
 
 @pytest.mark.parametrize("key", FEATURES)

@@ -50,7 +50,7 @@ def replaced_after(bars: Bars, row: int, other: Bars) -> Bars:
 
 
 #: What a feature cannot do without.
-NEEDED = {"strength": {"against": ["USDJPY"]}}
+NEEDED = {"strength": {"against": ["USDJPY"]}, "level": {"of": ["USDJPY"]}}
 
 #: Shorter histories give these a number too: a shorter median, or a neutral value.
 NEVER_MISSING = {"spread_ratio", "higher_trend", "volatility_signal"}

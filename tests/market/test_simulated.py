@@ -6,7 +6,13 @@ from mtquant.market.clock import Clock
 from mtquant.market.hours import TradingHours
 from mtquant.market.quality import check
 from mtquant.market.raw import RawBars, Severity
-from mtquant.market.simulated import SimulatedHistory, SimulatedMarket, simulate
+from mtquant.market.simulated import (
+    MONDAY_2015_NS,
+    SimulatedHistory,
+    SimulatedMarket,
+    simulate,
+    trading_times,
+)
 from mtquant.market.symbols import SymbolSpec, SymbolTable
 from mtquant.market.timeframe import Timeframe
 
@@ -156,3 +162,8 @@ def test_impossible_markets_are_refused(fields: dict[str, object], message: str)
 def test_another_symbols_contract_is_refused(gold: SymbolSpec) -> None:
     with pytest.raises(ConfigError, match="EURUSD, the contract XAUUSD"):
         SimulatedMarket("EURUSD", "H1", 10, 1).bars(gold)
+
+
+def test_bars_beyond_the_end_of_time_are_refused(toy_spec):
+    with pytest.raises(ConfigError, match="100000 bars of D1 from 2015-01-05 reach beyond"):
+        trading_times(toy_spec(), Timeframe.D1, 100_000, MONDAY_2015_NS)

@@ -39,6 +39,7 @@ TICKS = (
     (0.5, 1),
     (1.0, 0),
 )
+LONGEST_MINUTES = 30 * 365 * 24 * 60  # times in nanoseconds end in 2262
 TIMEFRAMES = (Timeframe.M15, Timeframe.H1, Timeframe.H1, Timeframe.H4, Timeframe.D1)
 REWARDS = ("sortino", "log_return", "sortino_ratio", "differential_sharpe", "differential_downside")
 # Where markets never rest, a gap can hide which of autumn's two equal hours a bar belongs to.
@@ -91,6 +92,8 @@ def random_case(seed: int, n_bars: int, trait: Trait = "") -> Case:
     law = law._replace(contract_size=float(rng.choice(sizes)))
     spec = _spec(rng, f"RANDOM{seed}", ASSETS[seed % len(ASSETS)], law)
     timeframe = TIMEFRAMES[rng.integers(len(TIMEFRAMES))]
+    if n_bars * timeframe.minutes > LONGEST_MINUTES:
+        timeframe = Timeframe.H1
     if trait == "autumn":
         timeframe, always = Timeframe.H1, {"clock": "eet", "asset_class": "crypto"}
         spec = spec.model_copy(update=always)
