@@ -10,6 +10,7 @@ from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
 from mtquant.feature_commands import app as features_app
+from mtquant.study_command import app as study_app
 from mtquant.train import train
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app.command()(deploy)
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
+app.add_typer(study_app, name="study")
 
 
 def main() -> None:
