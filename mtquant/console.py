@@ -13,6 +13,7 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -53,16 +54,57 @@ class _FramesPerSecond(ProgressColumn):
         return Text(f"{speed:,.0f} frames/s" if speed else "", style="cyan")
 
 
-class TrainingScreen:
-    """Shows a training run: a progress bar on a terminal, lines elsewhere.
+class _RunOnScreen:
+    """One run of a screen: a bar of its own, and lines that say whose they are."""
+
+    def __init__(self, console: Console, bars: Progress, title: str, prefix: str = "") -> None:
+        self.console = console
+        self._bars = bars
+        self._title = title
+        self._prefix = prefix
+        self._task: TaskID | None = None
+
+    def on_text(self, text: str) -> None:
+        """One line above the bars."""
+        self.console.print(escape(self._prefix + text), soft_wrap=True)
+
+    def on_progress(self, frames: int, total: int, reward: float | None) -> None:
+        """Move the bar."""
+        if self._task is None:
+            self._task = self._bars.add_task(self._title, reward="-", sharpe="-")
+        shown = "-" if reward is None else f"{reward:+.4f}"
+        self._bars.update(self._task, completed=frames, total=total, reward=shown)
+
+    def on_validation(self, frames: int, reward: float, sharpe: float | None, kept: bool) -> None:
+        """One line a pass."""
+        ratio = "-" if sharpe is None else f"{sharpe:+.2f}"
+        if self._task is not None:
+            self._bars.update(self._task, sharpe=ratio)
+        self.console.print(
+            f"{self._prefix}{frames:>11,} frames: validation reward {reward:+.5f}, "
+            f"net Sharpe {ratio}" + (", best" if kept else ""),
+            highlight=False,
+        )
+
+    def on_report(self, report: Report) -> None:
+        """The whole table."""
+        self._bars.stop()
+        self.console.print(console_table(report))
+
+    def of_seed(self, seed: int) -> _RunOnScreen:
+        """A bar for one of several seeds."""
+        return _RunOnScreen(self.console, self._bars, f"seed {seed}", f"seed {seed}: ")
+
+
+class TrainingScreen(_RunOnScreen):
+    """Shows a training: a progress bar for each seed on a terminal, lines elsewhere.
 
     It is a :class:`mtquant.training.progress.Listener`; nothing it does changes the run.
     """
 
     def __init__(self, console: Console) -> None:
-        self.console = console
-        self._bar = Progress(
-            TextColumn("learning"),
+        bars = Progress(
+            TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
             _FramesPerSecond(),
@@ -73,10 +115,10 @@ class TrainingScreen:
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = self._bar.add_task("", total=None, reward="-", sharpe="-")
+        super().__init__(console, bars, "learning")
 
     def __enter__(self) -> TrainingScreen:
-        self._bar.start()
+        self._bars.start()
         return self
 
     def __exit__(
@@ -85,28 +127,4 @@ class TrainingScreen:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._bar.stop()
-
-    def on_text(self, text: str) -> None:
-        """One line above the bar."""
-        self.console.print(escape(text), soft_wrap=True)
-
-    def on_progress(self, frames: int, total: int, reward: float | None) -> None:
-        """Move the bar."""
-        shown = "-" if reward is None else f"{reward:+.4f}"
-        self._bar.update(self._task, completed=frames, total=total, reward=shown)
-
-    def on_validation(self, frames: int, reward: float, sharpe: float | None, kept: bool) -> None:
-        """One line a pass."""
-        ratio = "-" if sharpe is None else f"{sharpe:+.2f}"
-        self._bar.update(self._task, sharpe=ratio)
-        self.console.print(
-            f"{frames:>11,} frames: validation reward {reward:+.5f}, net Sharpe {ratio}"
-            + (", best" if kept else ""),
-            highlight=False,
-        )
-
-    def on_report(self, report: Report) -> None:
-        """The whole table."""
-        self._bar.stop()
-        self.console.print(console_table(report))
+        self._bars.stop()

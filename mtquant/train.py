@@ -26,7 +26,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 @app.command()
 def train(
     symbol: Annotated[str | None, typer.Option(help="What to trade, such as XAUUSD.")] = None,
-    agent: Annotated[str, typer.Option(help="ppo, sac, or a YAML file.")] = "ppo",
+    agent: Annotated[str, typer.Option(help="Name of configs/agents, or a YAML file.")] = "ppo",
     env: Annotated[str | None, typer.Option(help="Name or YAML file of an env.")] = None,
     risk: Annotated[str | None, typer.Option(help="Profile of configs/risk.yaml.")] = None,
     data: Annotated[Path | None, typer.Option(help="Import this file first.")] = None,
@@ -34,15 +34,18 @@ def train(
     timeframe: Annotated[str | None, typer.Option(help="Bar length; the env's if omitted.")] = None,
     timesteps: Annotated[int | None, typer.Option(help="Frames; the agent's if omitted.")] = None,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Train so many seeds, in parallel.")] = 1,
+    ensemble: Annotated[str | None, typer.Option(help="mean: deploy the seeds' mean.")] = None,
     name: Annotated[str | None, typer.Option(help="Of the bundle.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
     data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
     resume: Annotated[str | None, typer.Option(help="Go on with this stopped run.")] = None,
+    profile: Annotated[bool, typer.Option(help="Say where the time goes.")] = False,
 ) -> None:
     """Train an agent, select it on validation, test it once, and write a bundle."""
     console = Console()
     if resume is not None:
-        if symbol or env or risk or data or name:
+        if symbol or env or risk or data or name or seeds != 1 or ensemble or profile:
             raise ConfigError(
                 f"--resume {resume} goes on with what that run began with; leave the rest out"
             )
@@ -65,10 +68,13 @@ def train(
         agent=agent,
         timesteps=timesteps,
         seed=seed,
+        seeds=seeds,
+        ensemble=ensemble,
         name=name,
         out=out,
         data_dir=data_dir,
         overrides=overrides,
+        profile=profile,
     )
     if data is not None:
         check_training(config)
@@ -107,11 +113,12 @@ def _under(console: Console, env: EnvConfig, risk: str | None) -> EnvConfig:
 
 def _run_and_show(console: Console, run: Callable[[Any, TrainingScreen], Bundle]) -> None:
     from mtquant.training import trainer
+    from mtquant.training.run import Interrupted
 
     try:
         with TrainingScreen(console) as screen:
             bundle = run(trainer, screen)
-    except trainer.Interrupted as stopped:
+    except Interrupted as stopped:
         console.print(
             f"stopped; go on with: python -m mtquant.train --resume {stopped.name}",
             markup=False,

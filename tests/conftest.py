@@ -168,6 +168,61 @@ class SmallRun:
 
 
 @pytest.fixture(scope="session")
+def memory_policy() -> Callable[..., bytes]:
+    """An ONNX model with a memory of two cells, which acts by ``clip(h' @ act)``.
+
+    ``c' = c / 2 + h / 4 + obs @ read`` and ``h' = tanh(c')``. ``out`` is the shape that it claims
+    its state to have.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    def make(
+        read: Sequence[Sequence[float]], act: Sequence[float], out: Sequence[int] = (2, 1, 2)
+    ) -> bytes:
+        weights = {
+            "read": np.asarray(read, np.float32),
+            "act": np.asarray(act, np.float32).reshape(-1, 1),
+            "half": np.float32(0.5),
+            "quarter": np.float32(0.25),
+            "low": np.float32(-1.0),
+            "high": np.float32(1.0),
+            "first": np.array([0], np.int64),
+        }
+        wide = {"state_in": [2, 1, 2], "state_out": list(out), "action": [1, 1]}
+        wide["obs"] = [1, len(weights["read"])]
+        ends = {
+            name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+            for name, shape in wide.items()
+        }
+        nodes = [
+            helper.make_node("Split", ["state_in"], ["h", "c"], axis=0),
+            helper.make_node("Mul", ["c", "half"], ["kept"]),
+            helper.make_node("Mul", ["h", "quarter"], ["fed"]),
+            helper.make_node("MatMul", ["obs", "read"], ["seen"]),
+            helper.make_node("Sum", ["kept", "fed", "seen"], ["cell"]),
+            helper.make_node("Tanh", ["cell"], ["hidden"]),
+            helper.make_node("Concat", ["hidden", "cell"], ["state_out"], axis=0),
+            helper.make_node("MatMul", ["hidden", "act"], ["wish"]),
+            helper.make_node("Squeeze", ["wish", "first"], ["raw"]),
+            helper.make_node("Clip", ["raw", "low", "high"], ["action"]),
+        ]
+        graph = helper.make_graph(
+            nodes,
+            "memory",
+            [ends["obs"], ends["state_in"]],
+            [ends["action"], ends["state_out"]],
+            [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+        model.ir_version = 8
+        onnx.checker.check_model(model)
+        return bytes(model.SerializeToString())
+
+    return make
+
+
+@pytest.fixture(scope="session")
 def easy_bars() -> Bars:
     """Gold with a regime so strong that even a small network finds it within seconds."""
     law = SimulatedMarket("XAUUSD", "H1", 2000, 3, drift=1.0, flip_probability=0.03)

@@ -18,6 +18,19 @@ Float32 = npt.NDArray[np.float32]
 
 
 @runtime_checkable
+class Remembers(Protocol):
+    """What an agent with memory declares besides; live trading journals the memory."""
+
+    @property
+    def state_shape(self) -> tuple[int, ...]:
+        """Of the float32 array that ``predict`` takes and returns as state; empty without one."""
+
+    @property
+    def burn_in(self) -> int:
+        """Bars that it is shown, from an empty memory on, where its state was lost."""
+
+
+@runtime_checkable
 class Agent(Observer, Protocol):
     """Anything that turns observations into target exposures."""
 

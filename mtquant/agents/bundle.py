@@ -21,108 +21,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import ValidationError
 
 from mtquant.agents.base import Agent
+from mtquant.agents.manifest import POLICY, Manifest
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.config.rules import STORED
-from mtquant.config.schema import AgentConfig, EnvConfig, Name, canonical_json
+from mtquant.config.schema import EnvConfig
 from mtquant.errors import BundleError, ConfigError, DataError
 from mtquant.features.pipeline import FittedPipeline, code_digest
-from mtquant.market.model import Frozen
 from mtquant.market.symbols import SymbolSpec
 from mtquant.sim.observation import account_feature_names
 
 SCHEMA_VERSION = 1
-SPLITS = {"history", "train", "validation", "test"}
-MANIFEST, POLICY = "manifest.json", "policy.onnx"
+MANIFEST = "manifest.json"
 LARGEST_MANIFEST = 16 * 2**20
 LARGEST_POLICY = 256 * 2**20
-
-
-class DataRecord(Frozen):
-    """Which bars the policy learned from, was selected on and was tested on.
-
-    Attributes:
-        source: Key in the store, file name, or the simulated market's law.
-        simulated_seed: Seed of the simulated market; None for recorded prices.
-        generator: Parameters of the simulated market; empty for recorded prices.
-        fingerprints: Of each symbol's bars, in order.
-        splits: Split name to the opens of its first and last bar, ns UTC.
-    """
-
-    source: str
-    simulated_seed: int | None = None
-    generator: dict[str, Any] = Field(default_factory=dict)
-    fingerprints: tuple[str, ...]
-    splits: dict[str, tuple[int, int]]
-
-    @field_validator("splits")
-    @classmethod
-    def _complete(cls, splits: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-        if set(splits) != SPLITS:
-            raise ValueError(f"the splits must be {', '.join(sorted(SPLITS))}")
-        return splits
-
-
-class Manifest(Frozen):
-    """``manifest.json``.
-
-    Attributes:
-        schema_version: Of this format.
-        name: The bundle's name; not part of the hash.
-        created: ISO 8601, UTC; not part of the hash.
-        env: Resolved environment.
-        agent_name: Name of the agent's configuration.
-        agent: Resolved agent.
-        config_id: Hash of env and agent.
-        seed: Of the training.
-        timesteps: Frames that were trained.
-        selection: What validation decided, one sentence.
-        learned: False where no checkpoint beat flat and the policy therefore never trades.
-        reward_scale: Reference volatility times reference leverage.
-        inputs: Feature names in order.
-        window: Bars seen at once.
-        pipeline: Features with parameters and scaler.
-        feature_code: Digest of the code that computes features.
-        symbols: Contract data of what is traded, then of the features' context.
-        data: Where the bars came from.
-        metrics: Test metrics of agent, flat and buy-and-hold.
-        versions: Libraries that made it.
-        files: sha256 of each other file.
-        bundle_hash: See the module's first lines.
-    """
-
-    schema_version: Literal[1]
-    name: Name
-    created: str
-    env: EnvConfig
-    agent_name: str
-    agent: AgentConfig
-    config_id: str
-    seed: int
-    timesteps: int
-    selection: str
-    learned: bool
-    reward_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    inputs: tuple[str, ...]
-    window: Annotated[int, Field(ge=1)] = 1
-    pipeline: dict[str, Any]
-    feature_code: str
-    symbols: tuple[SymbolSpec, ...]
-    data: DataRecord
-    metrics: dict[str, Any]
-    versions: dict[str, str]
-    files: dict[str, str]
-    bundle_hash: str = ""
-
-    def expected_hash(self) -> str:
-        """The bundle hash of this content."""
-        content = self.model_dump(mode="json", exclude={"name", "created", "bundle_hash"})
-        content["files"] = {POLICY: content["files"].get(POLICY)}
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -175,7 +91,11 @@ class Bundle:
         """The policy."""
         m = self.manifest
         return OnnxPolicy.read(
-            self.path / POLICY, name=m.agent_name, inputs=m.inputs, window=m.window
+            self.path / POLICY,
+            name=m.agent_name,
+            inputs=m.inputs,
+            window=m.window,
+            burn_in=m.burn_in,
         )
 
 
@@ -205,7 +125,10 @@ def write_bundle(
     if place.exists():
         raise BundleError(f"'{place}' exists already; choose another --name or remove it")
     root.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=".writing-", dir=root))
+    unfinished = f".writing-{place.name}-"
+    for left_over in root.glob(f"{unfinished}????????"):  # of a process that was killed
+        shutil.rmtree(left_over, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=unfinished, dir=root))
     try:
         write_files(folder)
         files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
@@ -258,7 +181,7 @@ def load_bundle(path: str | Path) -> Bundle:
 
 
 def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
-    """Fields that do not fit each other: symbols, inputs and the width of the policy."""
+    """Fields that do not fit each other, the agent or the policy."""
     manifest = bundle.manifest
     names = tuple(spec.name for spec in manifest.symbols)
     read = (*manifest.env.symbols, *bundle.pipeline.pipeline.context)
@@ -279,6 +202,16 @@ def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
             f"{where}: fields 'inputs' and 'window' make {width} observation columns, {POLICY} "
             f"takes {bundle.policy.width}"
         )
+    memory = bundle.policy.state_shape
+    for field, found, wanted in (
+        ("window", manifest.window, manifest.agent.window),
+        ("state_shape", list(manifest.state_shape), list(memory)),
+        ("burn_in", manifest.burn_in, manifest.agent.burn_in if memory else 0),
+    ):
+        if found != wanted:
+            raise BundleError(
+                f"{where}: field '{field}' is {found}, agent and {POLICY} make it {wanted}"
+            )
 
 
 def _read_manifest(path: Path) -> Manifest:

@@ -12,6 +12,9 @@ import onnxruntime
 from mtquant.agents.base import Float32
 from mtquant.errors import BundleError
 
+# Names of a policy's inputs and outputs, without and with memory.
+ENDS = ((["obs"], ["action"]), (["obs", "state_in"], ["action", "state_out"]))
+
 
 def open_session(model: bytes, where: str) -> onnxruntime.InferenceSession:
     """An inference session on one thread.
@@ -30,12 +33,31 @@ def open_session(model: bytes, where: str) -> onnxruntime.InferenceSession:
 
 
 class OnnxPolicy:
-    """An agent that runs an exported actor: ``obs`` float32 ``[1, O]`` to ``action`` ``[1, S]``."""
+    """An agent that runs an exported actor.
+
+    ``obs`` float32 ``[1, O]`` to ``action`` ``[1, S]``; one with memory takes ``state_in`` besides,
+    hidden and cell state ``[2, layers, hidden]``, and gives ``state_out``.
+
+    Attributes:
+        name: What reports call it.
+        inputs: Feature names.
+        window: Bars it sees at once.
+        burn_in: See :class:`mtquant.agents.base.Remembers`.
+        width: Observation columns that it takes.
+        state_shape: Of its memory, empty without one.
+    """
 
     scaled = True
 
     def __init__(
-        self, model: bytes, *, name: str, inputs: tuple[str, ...], window: int = 1, where: str = ""
+        self,
+        model: bytes,
+        *,
+        name: str,
+        inputs: tuple[str, ...],
+        window: int = 1,
+        burn_in: int = 0,
+        where: str = "",
     ) -> None:
         """Open the model.
 
@@ -44,6 +66,7 @@ class OnnxPolicy:
             name: What reports call it.
             inputs: Feature names in the order it was trained on.
             window: Bars it sees at once.
+            burn_in: Bars from which a lost memory is rebuilt.
             where: Path for messages.
 
         Raises:
@@ -52,19 +75,33 @@ class OnnxPolicy:
         self.name = name
         self.inputs = inputs
         self.window = window
+        self.burn_in = burn_in
         self._session = open_session(model, where or name)
-        names = [node.name for node in self._session.get_inputs()]
-        outputs = [node.name for node in self._session.get_outputs()]
-        if names != ["obs"] or outputs != ["action"]:
+        entries, exits = self._session.get_inputs(), self._session.get_outputs()
+        ends = ([node.name for node in entries], [node.name for node in exits])
+        if ends not in ENDS:
             raise BundleError(
-                f"'{where or name}' maps {names} to {outputs}, a policy maps ['obs'] to ['action']"
+                f"'{where or name}' maps {ends[0]} to {ends[1]}, a policy maps ['obs'] to "
+                "['action'], or with memory ['obs', 'state_in'] to ['action', 'state_out']"
             )
-        self.width: int = self._session.get_inputs()[0].shape[1]
+        self.width: int = entries[0].shape[1]
+        self.state_shape: tuple[int, ...] = tuple(entries[1].shape) if len(entries) > 1 else ()
+        fixed = all(isinstance(size, int) and size > 0 for size in self.state_shape)
+        if not fixed or (self.state_shape and tuple(exits[1].shape) != self.state_shape):
+            raise BundleError(
+                f"'{where or name}' takes a state of shape {list(self.state_shape)} and gives "
+                f"{exits[-1].shape}; both must be the same fixed numbers"
+            )
+        self._symbols = exits[0].shape[1]
 
     @classmethod
-    def read(cls, path: Path, *, name: str, inputs: tuple[str, ...], window: int) -> OnnxPolicy:
+    def read(
+        cls, path: Path, *, name: str, inputs: tuple[str, ...], window: int, burn_in: int = 0
+    ) -> OnnxPolicy:
         """The policy in a file."""
-        return cls(path.read_bytes(), name=name, inputs=inputs, window=window, where=str(path))
+        where = str(path)
+        content = path.read_bytes()
+        return cls(content, name=name, inputs=inputs, window=window, burn_in=burn_in, where=where)
 
     def predict(
         self,
@@ -74,5 +111,16 @@ class OnnxPolicy:
         deterministic: bool = False,
     ) -> tuple[Float32, Any]:
         """The deterministic action, see :meth:`mtquant.agents.base.Agent.predict`."""
-        action: Float32 = self._session.run(None, {"obs": observation.reshape(1, -1)})[0]
+        seen = observation.reshape(1, -1)
+        if self.state_shape:
+            fresh = state is None or (episode_start is not None and bool(np.any(episode_start)))
+            return self._remember(seen, np.zeros(self.state_shape, np.float32) if fresh else state)
+        action: Float32 = self._session.run(None, {"obs": seen})[0]
         return action[0], None
+
+    def _remember(self, seen: Float32, state: Float32) -> tuple[Float32, Float32]:
+        """Action and memory; what is not finite is not remembered, for it would stay for ever."""
+        if not np.isfinite(seen).all():
+            return np.full(self._symbols, np.nan, np.float32), state
+        action, state = self._session.run(None, {"obs": seen, "state_in": state})
+        return action[0], state

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mtquant.backtest.ledger import Ledger
 from mtquant.backtest.report import Provenance, Report
 from mtquant.backtest.run import run_baselines
+from mtquant.backtest.seed_table import SeedTable
 from mtquant.envs.scenario import Scenario
 
 
@@ -18,6 +19,7 @@ def compare(
     bundle: str = "",
     selection: str = "",
     notes: tuple[str, ...] = (),
+    seeds: SeedTable | None = None,
 ) -> Report:
     """A report with its baselines.
 
@@ -30,6 +32,7 @@ def compare(
         bundle: Name of the bundle; "" where equal runs shall give equal reports.
         selection: What the selection on validation decided.
         notes: What else a reader must know.
+        seeds: The trainings that the agent was chosen from.
     """
     env, market = scenario.env, scenario.market
     flat, hold = run_baselines(scenario, rows)
@@ -45,4 +48,5 @@ def compare(
         currency=env.account.currency,
         selection=selection,
         notes=notes,
+        seeds=seeds,
     )

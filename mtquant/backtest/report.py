@@ -24,8 +24,9 @@ from rich.text import Text
 from mtquant.backtest.curve import monthly_returns
 from mtquant.backtest.ledger import Ledger
 from mtquant.backtest.metrics import Metrics, summarise
-from mtquant.backtest.report_html import Page, render_page
+from mtquant.backtest.report_html import Page, SideTable, render_page
 from mtquant.backtest.report_rows import Cell, metric_rows, minute_text
+from mtquant.backtest.seed_table import SeedTable
 from mtquant.errors import DataError
 from mtquant.market.clock import utc_text
 
@@ -63,6 +64,7 @@ class Report:
         currency: Of the account.
         selection: What the selection on validation decided, one sentence, or "".
         notes: What else a reader must know.
+        seeds: The trainings that the agent was chosen from; None for a single one.
 
     Raises:
         DataError: The three ledgers do not cover the same bars, symbols and start equity.
@@ -79,6 +81,7 @@ class Report:
     currency: str = "USD"
     selection: str = ""
     notes: tuple[str, ...] = ()
+    seeds: SeedTable | None = None
 
     def __post_init__(self) -> None:
         for name in ("flat", "buy_and_hold"):
@@ -132,6 +135,7 @@ def report_dict(report: Report) -> dict[str, object]:
             {"time": utc_text(event.time_ns), "text": event.text} for event in ledger.events
         ],
         "notes": list(report.notes),
+        **({"seeds": report.seeds.to_dict()} if report.seeds else {}),
     }
 
 
@@ -165,6 +169,7 @@ def console_table(report: Report) -> RenderableType:
     for label, value in page.facts:
         facts.add_row(Text(label, style="dim"), Text(value))
     parts: list[RenderableType] = [facts, table, Text(page.footer, style="dim")]
+    parts += _console_seeds(page.seeds) if page.seeds else []
     parts += [Text(f"- {remark}") for remark in page.remarks]
     if page.outcome:
         parts.append(Text(page.outcome, style="bold"))
@@ -172,6 +177,17 @@ def console_table(report: Report) -> RenderableType:
         banner = Panel(Text(page.warning, justify="center"), style="bold black on yellow")
         parts = [banner, *parts, banner]
     return Group(*parts)
+
+
+def _console_seeds(seeds: SideTable) -> list[RenderableType]:
+    table = Table("", box=box.SIMPLE_HEAD, title=Text(seeds.heading, style="bold"))
+    table.title_justify = "left"
+    for name in seeds.columns:
+        table.add_column(Text(name), justify="right")
+    for number, (label, cells) in enumerate(seeds.rows):
+        style = "bold" if number == seeds.marked else ""
+        table.add_row(Text(label), *(_console_cell(cell) for cell in cells), style=style)
+    return [table, Text(seeds.lead)]
 
 
 def _console_cell(cell: Cell) -> Text:
@@ -221,6 +237,7 @@ def _page(report: Report) -> Page:
             "Wilson."
         ),
         curves=tuple(zip(names, (ledger, report.flat, report.buy_and_hold), strict=True)),
+        seeds=report.seeds.page() if report.seeds else None,
     )
 
 

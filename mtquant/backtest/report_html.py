@@ -69,6 +69,25 @@ footer { color: var(--muted); font-size: 13px; margin-top: 16px; }
 
 
 @dataclass(frozen=True)
+class SideTable:
+    """A further table, with one row marked.
+
+    Attributes:
+        heading: Of its section.
+        lead: A sentence below the heading.
+        columns: Names of all columns but the first, which names the rows.
+        rows: Label, and per column the value and a detail in small print.
+        marked: Number of the row that stands out; None for none.
+    """
+
+    heading: str
+    lead: str
+    columns: Sequence[str]
+    rows: Sequence[tuple[str, Sequence[Cell]]]
+    marked: int | None
+
+
+@dataclass(frozen=True)
 class Page:
     """What stands on the page, in this order; all texts are plain, not HTML.
 
@@ -83,6 +102,7 @@ class Page:
         remarks: Events and notes.
         footer: How the numbers were computed.
         curves: What is drawn; the agent first.
+        seeds: The trainings that the agent was chosen from, or None.
     """
 
     title: str
@@ -95,6 +115,7 @@ class Page:
     remarks: Sequence[str]
     footer: str
     curves: Sequence[Curve]
+    seeds: SideTable | None = None
 
 
 def render_page(page: Page) -> str:
@@ -115,6 +136,7 @@ def render_page(page: Page) -> str:
         f"<section><dl>{facts}</dl></section>",
         f"<section><h2>Result</h2>{_metrics_table(page)}<footer>{escape(page.footer)}</footer>"
         "</section>",
+        _side_table(page.seeds) if page.seeds else "",
         f"<section>{chart}</section>",
         _section("Monthly return", _months_table(page.months)),
         _section("Events and notes", _list(page.remarks)),
@@ -139,17 +161,29 @@ def _list(texts: Sequence[str]) -> str:
 
 
 def _metrics_table(page: Page) -> str:
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in page.columns)
     lines = "".join(
-        f'<tr><th scope="row">{escape(label)}</th>'
-        + "".join(_cell(cell, number == 0) for number, cell in enumerate(cells))
-        + "</tr>"
+        _row(label, [_cell(cell, number == 0) for number, cell in enumerate(cells)])
         for label, cells in page.rows
     )
-    return (
-        f'<table class="metrics"><thead><tr><th></th>{heads}</tr></thead>'
-        f"<tbody>{lines}</tbody></table>"
+    return f'<table class="metrics">{_heads(page.columns)}<tbody>{lines}</tbody></table>'
+
+
+def _side_table(table: SideTable) -> str:
+    lines = "".join(
+        _row(label, [_cell(cell, number == table.marked) for cell in cells])
+        for number, (label, cells) in enumerate(table.rows)
     )
+    content = f"<table>{_heads(table.columns)}<tbody>{lines}</tbody></table>"
+    return _section(table.heading, f"<p>{escape(table.lead)}</p>{content}")
+
+
+def _heads(columns: Sequence[str]) -> str:
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    return f"<thead><tr><th></th>{heads}</tr></thead>"
+
+
+def _row(label: str, cells: Sequence[str]) -> str:
+    return f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>'
 
 
 def _cell(cell: Cell, is_agent: bool) -> str:

@@ -114,7 +114,7 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     The first decision is made at the close of the first row, so the result begins with the bar
     after it. After a stop-out or LEVEL_3 the account stays flat to the end.
     """
-    tape = scenario.tape(scenario.features(agent), rows)
+    tape = scenario.tape(scenario.features(agent), rows, window=agent.window)
     first, last = int(tape.rules["first"][0]), rows[1]
     simulator = Simulator(tape, bars_per_year=scenario.bars_per_year, reward=scenario.reward)
     symbols = len(scenario.env.symbols)
@@ -194,7 +194,8 @@ def run_baselines(scenario: Scenario, rows: tuple[int, int]) -> tuple[Ledger, Le
 def bundle_scenario(bundle: Bundle, market: MarketData) -> Scenario:
     """Bars under what a bundle was trained with; nothing is fitted again."""
     own = replace(market, specs=bundle.specs)
-    return Scenario(bundle.env, own, bundle.pipeline, bundle.manifest.reward_scale)
+    manifest = bundle.manifest
+    return Scenario(bundle.env, own, bundle.pipeline, manifest.reward_scale, window=manifest.window)
 
 
 def run_backtest(

@@ -29,7 +29,7 @@ SIMULATED_BARS = 100_000
 SIMULATED_SEED = 7
 SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03
 SIMULATED_DAYS = 20 * 365 * 5 // 7  # of trading, at most: it ends in the past
-SIMULATED_DRIFT = 0.08  # of a bar's volatility: weak, yet enough to be found
+SIMULATED_DRIFT = 0.09  # of a bar's volatility: weak, yet enough to be found
 
 
 @dataclass(frozen=True, eq=False)

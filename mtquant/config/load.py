@@ -10,10 +10,10 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, ValidationError
 
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.errors import ConfigError, MTQuantError, unknown
@@ -99,7 +99,7 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         owner = _model_at(model, place[:-1])
         parent = f" under '{'.'.join(place[:-1])}'" if place[:-1] else ""
-        return f"{where}: {unknown('key', place[-1], owner.model_fields)}{parent}"
+        return f"{where}: {unknown('key', place[-1], _written(owner))}{parent}"
     if first["type"] == "missing":
         return f"{where}: the key '{'.'.join(place)}' is missing"
     message = first["msg"].removeprefix("Value error, ")
@@ -113,13 +113,24 @@ def _misspelt(error: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> 
     return unknown_key and bool(difflib.get_close_matches(str(error["loc"][-1]), missing))
 
 
+def _written(model: type[BaseModel]) -> list[str]:
+    """Keys of a model as a file writes them."""
+    names = []
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        names.append(str(alias.choices[0]) if isinstance(alias, AliasChoices) else name)
+    return names
+
+
 def _model_at(model: type[BaseModel], place: list[str]) -> type[BaseModel]:
     for part in place:
         field = model.model_fields.get(part)
-        if field is None or not isinstance(field.annotation, type):
+        if field is None:
             break
-        if issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        kinds = get_args(field.annotation) or (field.annotation,)  # of ``X | None`` too
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                model = kind
     return model
 
 

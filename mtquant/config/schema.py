@@ -12,10 +12,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
+    AliasChoices,
     BaseModel,
     Field,
     ValidationInfo,
@@ -180,6 +181,32 @@ class EnvConfig(Frozen):
         }
 
 
+class CurriculumConfig(Frozen):
+    """Spread, slippage and commission of training episodes, times a factor that rises to 1.
+
+    Attributes:
+        costs: Factor at the beginning.
+        until: Share of the frames after which it is 1.
+    """
+
+    costs: Annotated[float, Field(ge=0, le=1)] = 0.0
+    until: Fraction = 0.5
+
+
+class ExplorationConfig(Frozen):
+    """Standard deviation of a Gaussian policy's actions over the frames, instead of learning it.
+
+    Attributes:
+        begins: At the first frame; ``from`` in YAML.
+        ends: At the last one; ``to`` in YAML.
+        shape: Of the way between them.
+    """
+
+    begins: Annotated[Positive, Field(validation_alias=AliasChoices("from", "begins"))]
+    ends: Annotated[Positive, Field(validation_alias=AliasChoices("to", "ends"))]
+    shape: Literal["linear", "cosine", "geometric"] = "linear"
+
+
 class LearningConfig(Frozen):
     """How long an agent learns and how it is judged on the way.
 
@@ -187,19 +214,39 @@ class LearningConfig(Frozen):
         timesteps: Environment frames.
         n_envs: Lanes of the batched environment.
         validate_every: Frames between validation passes.
+        ensemble: ``mean`` deploys the mean of the seeds' actions; None the median seed.
+        patience: Passes without a new incumbent after which training stops; None never.
+        curriculum: Cheaper episodes at first; None trains at the env's costs throughout.
+        exploration: Deviation of the actions; None lets the algorithm learn it.
     """
 
     timesteps: Annotated[int, Field(ge=1)] = 3_000_000
     n_envs: Annotated[int, Field(ge=1, le=65536)] = 128
     validate_every: Annotated[int, Field(ge=1)] = 250_000
+    ensemble: Literal["mean"] | None = None
+    patience: Annotated[int, Field(ge=1)] | None = None
+    curriculum: CurriculumConfig | None = None
+    exploration: ExplorationConfig | None = None
 
 
 class AgentConfig(Frozen):
-    """One agent: a registry key and its parameters, checked against the constructor."""
+    """One agent: a registry key and its parameters, checked against the constructor.
+
+    Attributes:
+        kind: Registry key.
+        params: Of its constructor.
+        window: Bars that an agent which learns sees at once.
+        burn_in: Bars from which an agent with memory rebuilds it in live trading.
+        learning: How it learns.
+        device: Where; ``auto`` takes a GPU if there is one and it is faster.
+    """
 
     kind: str
     params: dict[str, Any] = Field(default_factory=dict)
+    window: Annotated[int, Field(ge=1, le=4096)] = 1
+    burn_in: Annotated[int, Field(ge=1, le=100_000)] = 256
     learning: LearningConfig = LearningConfig()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
 
     @property
     def config_id(self) -> str:

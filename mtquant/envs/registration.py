@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from types import ModuleType
 
-SHIPPED = ("xauusd_h1", "eurusd_h1", "btcusd_m5", "btc_eth_m5")
+SHIPPED = ("xauusd_h1", "xauusd_h1_classic", "eurusd_h1", "btcusd_m5", "btc_eth_m5")
 
 
 def env_id(name: str) -> str:

@@ -28,7 +28,7 @@ from mtquant.config.data import MarketData
 from mtquant.config.load import load_env, validate
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError, unknown
-from mtquant.features.observed import Observer, observed_features
+from mtquant.features.observed import Observer, observed_rows
 from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
 from mtquant.features.scaler import CLIP, Float32
 from mtquant.jit import Structured
@@ -50,6 +50,7 @@ class Scenario:
         pipeline: Features and scaler, fitted on the training split alone.
         reward_scale: Reference volatility times reference leverage.
         splits: Rows of each split; None where the bars are only tested on.
+        window: Bars that an env over it shows at once.
     """
 
     env: EnvConfig
@@ -57,19 +58,26 @@ class Scenario:
     pipeline: FittedPipeline
     reward_scale: float
     splits: Splits | None = None
+    window: int = 1
 
     @classmethod
-    def fit(cls, env: EnvConfig, market: MarketData) -> Scenario:
+    def fit(cls, env: EnvConfig, market: MarketData, window: int = 1) -> Scenario:
         """Cut the history and fit features, scaler and reward unit on its training split.
+
+        Args:
+            env: Configuration.
+            market: Bars.
+            window: Bars that an env over it shows at once.
 
         Raises:
             DataError: Too few bars; says how many are needed.
         """
         pipeline = FeaturePipeline(env.features, env.symbols)
-        needed = max(pipeline.lookback, look_back(env) + 1)
+        needed = max(pipeline.lookback, look_back(env) + 1) + window - 1
         splits = split_rows(len(market.panel), needed, env.split)
         train = market.panel[: splits.train[1] + 1]
-        return cls(env, market, pipeline.fit(train), reward_scale(env, train, market.specs), splits)
+        scale = reward_scale(env, train, market.specs)
+        return cls(env, market, pipeline.fit(train), scale, splits, window)
 
     @classmethod
     def fit_all(cls, env: EnvConfig, market: MarketData) -> Scenario:
@@ -80,8 +88,7 @@ class Scenario:
     @property
     def first_row(self) -> int:
         """The first row on which a decision can be made."""
-        ready = self.pipeline.first_valid(self.market.panel)
-        return max(ready, warm_up(self.pipeline, self.env) - 1)
+        return self._ready + self.window - 1
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -102,10 +109,16 @@ class Scenario:
         """
         return custom_reward(self.env.reward.kind)
 
+    @property
+    def market_names(self) -> tuple[str, ...]:
+        """Names of the market part of an env's observation, the oldest bar's first."""
+        earlier = range(self.window - 1, 0, -1)
+        return (*(f"{name}[-{bar}]" for bar in earlier for name in self.inputs), *self.inputs)
+
     def observation_bound(self) -> Float32:
         """Largest absolute value of each observation column, market first, then the account."""
         account = len(account_feature_names(self.env.symbols, self.env.reward.differential))
-        return np.array([CLIP] * len(self.inputs) + [1.0] * account, np.float32)
+        return np.array([CLIP] * len(self.inputs) * self.window + [1.0] * account, np.float32)
 
     def leverage_at_full_size(self, row: int) -> float:
         """Largest notional over equity that one symbol has at ``|action| = 1`` on a row."""
@@ -144,39 +157,61 @@ class Scenario:
         return market_of(self.env, self.market.panel, self.market.specs)
 
     @cached_property
+    def _ready(self) -> int:
+        """The first row whose own columns, sizing and checks are past their warm-up."""
+        ready = self.pipeline.first_valid(self.market.panel)
+        return max(ready, warm_up(self.pipeline, self.env) - 1)
+
+    @cached_property
     def _scaled(self) -> Float32:
         return self.pipeline.transform(self.market.panel)
 
     def features(self, agent: Observer | None = None) -> Float32:
-        """Observation columns of every bar, float32 ``[T, F]``; all of them, scaled, by default."""
-        if agent is None or (agent.scaled and agent.window == 1 and agent.inputs == self.inputs):
+        """What is observed of every bar, float32 ``[T, F]``: all columns, scaled, by default."""
+        if agent is None or (agent.scaled and agent.inputs == self.inputs):
             return self._scaled
-        return observed_features(agent, self.pipeline, self.market.panel)
+        return observed_rows(agent, self.pipeline, self.market.panel)
 
-    def tape(self, features: Float32, rows: tuple[int, int], *, training: bool = False) -> Tape:
+    def tape(
+        self,
+        features: Float32,
+        rows: tuple[int, int],
+        *,
+        window: int = 1,
+        training: bool = False,
+    ) -> Tape:
         """A tape on which lanes stay within ``rows``.
+
+        Args:
+            features: From :meth:`features`.
+            rows: First and last row.
+            window: Bars seen at once; nothing is decided before there are as many.
+            training: Whether episodes are cut and randomised as the env says.
 
         Raises:
             DataError: The rows hold no bar to trade on.
         """
-        first, last = max(rows[0], self.first_row), rows[1]
+        warm = self._ready + max(window, self.window) - 1
+        first, last = max(rows[0], warm), rows[1]
         if last - first < 1:
             raise DataError(
                 f"{self.env.name}: the span holds {max(last - first, 0)} bars after the warm-up of "
-                f"{self.first_row} bars; give earlier bars too, or a longer span"
+                f"{warm} bars; give earlier bars too, or a longer span"
             )
         rules = self.env.rules(
             reward_scale=self.reward_scale, first=first, last=last, training=training
         )
-        return assemble_tape(
+        tape = assemble_tape(
             self.env, self.market.panel, self.market.specs, features, rules, self._market
         )
+        return tape._replace(window=window)
 
     def simulator(
         self, split: str = "train", lanes: int = 1, *, training: bool = True
     ) -> Simulator:
-        """Lanes over one split with all features, scaled."""
-        tape = self.tape(self.features(), self.rows(split), training=training)
+        """Lanes over one split with all features, scaled, in windows."""
+        rows = self.rows(split)
+        tape = self.tape(self.features(), rows, window=self.window, training=training)
         return Simulator(tape, lanes, bars_per_year=self.bars_per_year, reward=self.reward)
 
 

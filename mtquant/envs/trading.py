@@ -87,7 +87,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         self._simulator = scenario.simulator(split, training=training)
         symbols = scenario.env.symbols
         self.observation_names: tuple[str, ...] = (
-            *scenario.pipeline.names,
+            *scenario.market_names,
             *account_feature_names(symbols, scenario.env.reward.differential),
         )
         bound = scenario.observation_bound()

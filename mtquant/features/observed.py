@@ -27,10 +27,10 @@ class Observer(Protocol):
         """Bars it sees at once, the newest last."""
 
 
-def observed_features(
+def observed_rows(
     observer: Observer, pipeline: FittedPipeline, panel: Panel, last: int | None = None
 ) -> Float32:
-    """The market part of an agent's observations.
+    """What an agent sees of each single bar.
 
     Args:
         observer: Who will look.
@@ -39,18 +39,29 @@ def observed_features(
         last: With n, only the last n rows are computed.
 
     Returns:
+        float32 ``[T, F]``.
+    """
+    values = (
+        pipeline.transform(panel, last)
+        if observer.scaled
+        else pipeline.raw(panel, last).astype(np.float32)
+    )
+    if observer.inputs is not None:
+        values = values[:, pipeline.positions(observer.inputs)]
+    return np.ascontiguousarray(values)
+
+
+def observed_features(
+    observer: Observer, pipeline: FittedPipeline, panel: Panel, last: int | None = None
+) -> Float32:
+    """The market part of an agent's observations; arguments as for :func:`observed_rows`.
+
+    Returns:
         float32 ``[T, window * F]``; with a window a view in which each row overlaps the last.
     """
     window = observer.window
     wanted = None if last is None else last + window - 1
-    values = (
-        pipeline.transform(panel, wanted)
-        if observer.scaled
-        else pipeline.raw(panel, wanted).astype(np.float32)
-    )
-    if observer.inputs is not None:
-        values = values[:, pipeline.positions(observer.inputs)]
-    values = np.ascontiguousarray(values)
+    values = observed_rows(observer, pipeline, panel, wanted)
     if window == 1:
         return values
     if last is None:

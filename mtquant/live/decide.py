@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +23,7 @@ from mtquant.live.decision import Decision, Guard
 from mtquant.live.forward import bring_forward
 from mtquant.live.found import BrokerBalance
 from mtquant.live.levels import close_passed
+from mtquant.live.memory import burn_in, recalled, stored
 from mtquant.live.record import AccountRecord, record_of
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
@@ -47,14 +47,12 @@ class Outlook:
         decisions: One per symbol.
         level: Name of the breaker's level.
         price: Bid close of each symbol.
-        agent_state: To hand to the next call.
     """
 
     record: AccountRecord
     decisions: tuple[Decision, ...]
     level: str
     price: tuple[float, ...]
-    agent_state: Any
 
 
 class Strategy:
@@ -95,6 +93,11 @@ class Strategy:
         """Closed bars of each symbol that a decision reads."""
         return warm_up(self.pipeline, self.env) + self.agent.window - 1
 
+    @property
+    def bars_kept(self) -> int:
+        """Closed bars of each symbol from which a lost memory can be rebuilt, too."""
+        return self.bars_needed + burn_in(self.agent)
+
     @cached_property
     def _checker(self) -> PreTradeChecker:
         return PreTradeChecker(self._rules[0])
@@ -105,18 +108,17 @@ class Strategy:
         record: AccountRecord | None,
         found: BrokerBalance,
         guards: Sequence[Guard | None],
-        agent_state: Any = None,
         context: Sequence[Bars] = (),
         quotes: Sequence[tuple[int, int] | None] = (),
     ) -> Outlook:
         """Decide at the close of the newest bar.
 
         Args:
-            bars: The newest closed bars of each symbol, at least ``bars_needed``.
+            bars: The newest closed bars of each symbol, at least ``bars_needed``, better
+                ``bars_kept``.
             record: The account at the last decision.
             found: Where the broker stands now.
             guards: Per symbol what stands against trading, or None.
-            agent_state: From the last outlook.
             context: Bars that the features read besides, one per symbol of ``context_specs``.
             quotes: Per symbol bid and ask now in ticks; None, or none at all, where no stop is
                 to be held against them.
@@ -124,12 +126,12 @@ class Strategy:
         panel = Panel(bars, context)
         tape, rows, opens_ns = self._tape(panel, record)
         book = bring_forward(record, found, tape, rows, opens_ns)
-        observation = self._observe(book, tape, rows[-1], panel)
-        if np.isfinite(observation).all():
-            action, agent_state = self.agent.predict(observation, agent_state, deterministic=True)
-        else:
-            action = np.full(len(self.specs), np.nan, np.float32)
-        actions = np.asarray(action, np.float32).reshape(len(self.specs))
+        before_ns = int(panel.time[-2]) if len(panel) > 1 else None
+        state = recalled(self.agent, record, before_ns)
+        lost = record is not None and state is None
+        earlier = self._bars_to_recall(panel) if lost else 0
+        seen = self._observe(book, tape, rows[-1], panel, earlier)
+        actions, state = self._predict(seen, state)
         bar_time_ns = int(panel.time[-1])
         checks = self._objections(book, tape, rows[-1], actions)
         decide_all(book, tape, 0, rows[-1], actions[None])
@@ -141,12 +143,29 @@ class Strategy:
         # Only now: what a guard holds back leaves no more room to the symbols decided after it.
         book.positions["target"][0] = [decision.target for decision in decisions]
         return Outlook(
-            record=record_of(book, bar_time_ns, found),
+            record=record_of(book, bar_time_ns, found, stored(self.agent, state)),
             decisions=decisions,
             level=LEVEL_NAMES[int(book.account["level"][0])],
             price=tuple(float(one.close[-1]) for one in bars),
-            agent_state=agent_state,
         )
+
+    def _bars_to_recall(self, panel: Panel) -> int:
+        """Closed bars before the newest from which the memory is rebuilt."""
+        held = min(len(bars) for bars in panel.bars)
+        return max(min(burn_in(self.agent), held - self.bars_needed), 0)
+
+    def _predict(self, seen: Float32, state: Float32 | None) -> tuple[Float32, Float32 | None]:
+        """Actions at the newest observation and the memory after it; earlier ones lead up to it.
+
+        What is not finite is not shown: the memory would never lose it again.
+        """
+        nothing = np.full(len(self.specs), np.nan, np.float32)
+        action = nothing
+        for observation in seen:
+            action = nothing
+            if np.isfinite(observation).all():
+                action, state = self.agent.predict(observation, state, deterministic=True)
+        return np.asarray(action, np.float32).reshape(len(self.specs)), state
 
     def _tape(
         self, panel: Panel, record: AccountRecord | None
@@ -169,17 +188,21 @@ class Strategy:
         )
         return tape, list(range(len(recent) - missed, len(recent))), recent.time
 
-    def _observe(self, book: Book, tape: Tape, t: int, panel: Panel) -> Float32:
-        """Features, then the account: float32 ``[O]``."""
-        market = observed_features(self.agent, self.pipeline, panel, last=1)
+    def _observe(self, book: Book, tape: Tape, t: int, panel: Panel, earlier: int) -> Float32:
+        """The newest observation and ``earlier`` ones, oldest first: float32 ``[earlier + 1, O]``.
+
+        Features, then the account. What the account was at earlier bars nobody has kept; it is
+        shown as it stands now.
+        """
+        market = observed_features(self.agent, self.pipeline, panel, last=earlier + 1)
         width = market.shape[1]
         symbols = tuple(spec.name for spec in self.specs)
         account = len(account_feature_names(symbols, self.env.reward.differential))
-        observation = np.empty((1, width + account), np.float32)
-        observation[:, :width] = market
-        account_features(book, tape, 0, t, observation, width)
-        row: Float32 = observation[0]
-        return row
+        seen = np.empty((earlier + 1, width + account), np.float32)
+        seen[:, :width] = market
+        account_features(book, tape, 0, t, seen, width)
+        seen[1:, width:] = seen[0, width:]
+        return seen
 
     def _objections(self, book: Book, tape: Tape, t: int, actions: Float32) -> list[str]:
         """What the pre-trade checks find against each symbol's order, in words; decides nothing."""

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
 
@@ -116,7 +117,13 @@ class Journal:
         row = self._database.execute(
             f"SELECT {ACCOUNT} FROM account ORDER BY bar_time_ns DESC LIMIT 1"
         ).fetchone()
-        return None if row is None else record_of_row(row)
+        if row is None:
+            return None
+        record = record_of_row(row)
+        remembered = self._database.execute(
+            "SELECT state FROM agent_state WHERE bar_time_ns = ?", (record.bar_time_ns,)
+        ).fetchone()
+        return record if remembered is None else replace(record, agent_state=remembered[0])
 
     def decisions(self, bar_time_ns: int) -> list[tuple[str, int, int, str]]:
         """``(symbol, held, target, reason)`` of a bar."""
@@ -181,6 +188,9 @@ class Journal:
         bar = record.bar_time_ns
         with self._transaction():
             self._insert("account", [account_row(record, broker_equity, at_ns)])
+            if record.agent_state:  # only the newest is ever read
+                self._database.execute("DELETE FROM agent_state")
+                self._insert("agent_state", [(bar, record.agent_state)])
             self.breaker.write(bar, trip, reset)
             self._insert("decision", map(decision_row, decisions))
             first = IntentState.SENDING if sending else IntentState.PLANNED

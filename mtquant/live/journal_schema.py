@@ -6,7 +6,7 @@ import sqlite3
 
 from mtquant.errors import ConfigError
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 _TABLES = """
 CREATE TABLE run (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -15,6 +15,7 @@ CREATE TABLE account (
     peak REAL NOT NULL, day_start REAL NOT NULL, day INTEGER NOT NULL, level INTEGER NOT NULL,
     positions TEXT NOT NULL, memory TEXT NOT NULL, broker_equity REAL NOT NULL,
     at_ns INTEGER NOT NULL);
+CREATE TABLE agent_state (bar_time_ns INTEGER PRIMARY KEY, state BLOB NOT NULL);
 CREATE TABLE decision (
     symbol TEXT NOT NULL, bar_time_ns INTEGER NOT NULL, action REAL, held INTEGER NOT NULL,
     target INTEGER NOT NULL, reason TEXT NOT NULL, checks TEXT NOT NULL,

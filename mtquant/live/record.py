@@ -97,6 +97,7 @@ class AccountRecord:
         level: Of the circuit breaker.
         positions: One per symbol.
         memory: Further fields of the kernel's account by name; none in an old record.
+        agent_state: What the agent remembers after this bar, see :mod:`mtquant.live.memory`.
     """
 
     bar_time_ns: int
@@ -108,6 +109,7 @@ class AccountRecord:
     level: int
     positions: tuple[HeldPosition, ...]
     memory: Mapping[str, float] = field(default_factory=dict)
+    agent_state: bytes = b""
 
     @property
     def drawdown(self) -> float:
@@ -128,7 +130,9 @@ def rearmed(record: AccountRecord) -> AccountRecord:
     return replace(record, level=NORMAL, day_start=record.equity, peak=record.equity, memory=memory)
 
 
-def record_of(book: Book, bar_time_ns: int, found: BrokerBalance) -> AccountRecord:
+def record_of(
+    book: Book, bar_time_ns: int, found: BrokerBalance, agent_state: bytes = b""
+) -> AccountRecord:
     """The record of a book at the close of a bar, when it has been decided."""
     account = book.account[0]
     return AccountRecord(
@@ -144,4 +148,5 @@ def record_of(book: Book, bar_time_ns: int, found: BrokerBalance) -> AccountReco
             **{name: int(account[name]) for name in COUNTS},
             **{name: float(account[name]) for name in (*MONEY, *SUMS)},
         },
+        agent_state=agent_state,
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from mtquant.brokers.base import Broker, Instrument, OrderResult, StopChange
 from mtquant.errors import ConfigError
@@ -112,12 +111,11 @@ class Runner:
         )
         self._least = [round(i.spec.lot_min / i.spec.lot_step) for i in instruments]
         self._sender = Sender(broker, journal, {i.spec.name: i for i in instruments})
-        self._windows = [BarWindow(i, timeframe, strategy.bars_needed) for i in instruments]
-        self._context = [BarWindow(i, timeframe, strategy.bars_needed) for i in context]
+        self._windows = [BarWindow(i, timeframe, strategy.bars_kept) for i in instruments]
+        self._context = [BarWindow(i, timeframe, strategy.bars_kept) for i in context]
         self._related = strategy.pipeline.pipeline.related
         self._bar_ns = timeframe.nanoseconds
         self._record = journal.latest_record()
-        self._agent_state: Any = None
 
     def _bind(self, timeframe: Timeframe) -> None:
         """Check that account, journal and strategy belong together, and tie them."""
@@ -159,9 +157,8 @@ class Runner:
         lock = self._journal.breaker.lock(record, self._strategy.env.breaker)
         guards, quotes = self._guards(findings, lock), self._quotes(findings)
         outlook = self._strategy.decide(
-            bars, lock.record, findings.balance, guards, self._agent_state, context, quotes
+            bars, lock.record, findings.balance, guards, context, quotes
         )
-        self._agent_state = outlook.agent_state
         intents = self._plan(outlook, findings)
         changes = self._changes(outlook, findings, guards, quotes)
         trip = self._commit(outlook, intents, findings, lock, sending=not changes)
@@ -173,14 +170,14 @@ class Runner:
 
     def _closed_bars(self) -> tuple[list[Bars], list[Bars]] | None:
         """The newest closed bars, and those of the context; None where there is no new one."""
-        known, needed = self._known_ns(), self._strategy.bars_needed
+        known, kept = self._known_ns(), self._strategy.bars_kept
         bars = [window.update(self._broker, known) for window in self._windows]
-        if min(len(one) for one in bars) < needed:
+        if min(len(one) for one in bars) < self._strategy.bars_needed:
             return None
         newest = max(int(one.time[-1]) for one in bars)
         if self._record is not None and newest <= self._record.bar_time_ns:
             return None
-        oldest = min(int(one.time[-needed]) for one in bars)
+        oldest = min(int(one.time[-min(kept, len(one))]) for one in bars)
         bars = [
             window.reaching(self._broker, oldest, known) if one.symbol in self._related else one
             for window, one in zip(self._windows, bars, strict=True)

@@ -129,18 +129,19 @@ class PlantedMarket:
         source = f"planted market {type(self.law).__name__}"
         return history, MarketData(panel, (CONTRACT,), source, context_specs=specs)
 
-    def scenario(self, seed: int) -> Scenario:
-        """A history to learn from, fitted."""
+    def scenario(self, seed: int, window: int = 1) -> Scenario:
+        """A history to learn from, fitted, for an agent that sees ``window`` bars at once."""
         _, market = self.data(self.bars, seed)
         names = [bars.symbol for bars in market.panel.context]
         levels: list[FeatureChoice] = [{"level": {"of": names}}] if names else []
         env = planted_env(self.law, [*self.features, *levels], self.changes)
-        return Scenario.fit(env, market)
+        return Scenario.fit(env, market, window)
 
     def fresh(self, fitted: Scenario, n_bars: int, seed: int) -> tuple[PlantedHistory, Scenario]:
         """Another draw, seen through what was fitted on the first."""
         history, market = self.data(n_bars, seed)
-        scenario = Scenario(fitted.env, market, fitted.pipeline, fitted.reward_scale)
+        scale, window = fitted.reward_scale, fitted.window
+        scenario = Scenario(fitted.env, market, fitted.pipeline, scale, window=window)
         return history, scenario
 
 
@@ -167,7 +168,7 @@ def positions_of(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Flo
     The account starts afresh every :data:`EVALUATED_BARS` bars.
     """
     first, last = rows
-    tape = scenario.tape(scenario.features(agent), rows)
+    tape = scenario.tape(scenario.features(agent), rows, window=agent.window)
     simulator = Simulator(tape, bars_per_year=scenario.bars_per_year, reward=scenario.reward)
     capital, held = scenario.env.account.capital, np.zeros(last - first)
     full = capital * scenario.env.sizing.notional_fraction / CONTRACT.contract_size

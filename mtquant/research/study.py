@@ -22,9 +22,9 @@ from mtquant.config.load import load_agent
 from mtquant.config.schema import AgentConfig, canonical_json
 from mtquant.features.pipeline import code_digest
 from mtquant.research.optimum import Optimum, optimum
-from mtquant.research.planted import planted_env, positions_of, score
+from mtquant.research.planted import Score, planted_env, positions_of, score
 from mtquant.research.study_rows import StudyRow
-from mtquant.training.learn import learn
+from mtquant.training.learn import Learned, learn
 
 FRESH_BARS = 150_000
 FRESH_SEED = 1_000_000  # added to a trial's seed: no history is learned on and scored on
@@ -58,6 +58,14 @@ class Trial:
     frames: int
     seconds: float
 
+    @classmethod
+    def of(cls, seed: int, found: Score, best: float, learned: Learned) -> Trial:
+        """From what was found on the fresh draw, and how it was learned."""
+        facts = (learned.policy is not None, learned.frames, learned.seconds)
+        return cls(
+            seed, found.value, found.linear_value, best, found.turnover, found.exposure, *facts
+        )
+
     @property
     def share(self) -> float:
         """Of what the optimum earns on the same draw, whose luck so cancels."""
@@ -71,19 +79,19 @@ class Trial:
 
 def run_trial(row: StudyRow, agent: AgentConfig, seed: int) -> Trial:
     """Learn on a history of the row's market and score what was learned on a fresh draw."""
-    scenario = row.market.scenario(seed)
+    scenario = row.market.scenario(seed, agent.window)
     learned = learn(scenario, agent, name=row.agent, seed=seed)
     history, fresh = row.market.fresh(scenario, FRESH_BARS, FRESH_SEED + seed)
     rows = fresh.rows("all")
     history = history[rows[0] : rows[1]]
     penalty = fresh.env.reward.downside_penalty
     best = score(history, best_of(row).positions(history), penalty).value
-    facts = {"best": best, "frames": learned.frames, "seconds": learned.seconds}
     if learned.policy is None:
-        return Trial(seed, 0.0, 0.0, turnover=0.0, exposure=0.0, learned=False, **facts)
+        nothing = Score(0.0, 0.0, 0.0, 0.0)
+        return Trial.of(seed, nothing, best, learned)
     policy = OnnxPolicy(learned.policy, name=row.agent, inputs=scenario.inputs, window=agent.window)
     found = score(history, positions_of(policy, fresh, rows), penalty)
-    return Trial(seed, **asdict(found), learned=True, **facts)
+    return Trial.of(seed, found, best, learned)
 
 
 @dataclass(frozen=True)

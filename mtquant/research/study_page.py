@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 import plotly.io
@@ -32,6 +33,7 @@ LEAD = (
     "linear (without lambda) are in bar volatilities a bar; seconds are of the training loop, "
     "validation included."
 )
+WIDE = "main { max-width: 1360px; } thead th { white-space: nowrap; overflow-wrap: normal; }\n"
 
 
 def cells(result: RowResult) -> tuple[str, ...]:
@@ -59,54 +61,38 @@ def cells(result: RowResult) -> tuple[str, ...]:
 
 def share_figure(results: Sequence[RowResult]) -> go.Figure:
     """Share of the optimum by row: mean and interval, seeds as dots, what is asked as a mark."""
-    shown = [result for result in results if result.share is not None]
-    names = [result.row.name for result in shown]
-    figure = go.Figure()
-    for result in shown:
-        shares = [trial.share for trial in result.trials]
-        figure.add_trace(
-            go.Scatter(
-                x=shares,
-                y=[result.row.name] * len(shares),
-                mode="markers",
-                marker={"color": LINES[0]["color"], "size": 6, "opacity": 0.35},
-                hovertemplate="%{x:.1%}<extra></extra>",
-            )
-        )
-    means = [result.share for result in shown if result.share is not None]
-    reach = [mean.mean - mean.low if mean.numbers > 1 else 0.0 for mean in means]
-    figure.add_trace(
-        go.Scatter(
-            x=[mean.mean for mean in means],
-            y=names,
-            mode="markers",
-            marker={"color": INK, "size": 9, "symbol": "diamond"},
-            error_x={"type": "data", "array": reach, "color": INK, "thickness": 1.5},
-            hovertemplate="%{x:.1%}<extra></extra>",
-        )
+    shown = [(result.row.name, result, result.share) for result in results]
+    known = [(name, result, share) for name, result, share in shown if share is not None]
+    dots = [(trial.share, name) for name, result, _ in known for trial in result.trials]
+    means = [(share.mean, name) for name, _, share in known]
+    reach = [share.mean - share.low if share.numbers > 1 else 0.0 for _, _, share in known]
+    asked = [(r.row.least_share, name) for name, r, _ in known if r.row.least_share is not None]
+    figure = go.Figure(
+        [
+            _marks(dots, {"color": LINES[0]["color"], "size": 6, "opacity": 0.35}),
+            _marks(means, {"color": INK, "size": 9, "symbol": "diamond"}),
+            _marks(asked, {"color": MARK, "size": 16, "symbol": "line-ns-open"}),
+        ]
     )
-    asked = [(r.row.least_share, r.row.name) for r in shown if r.row.least_share is not None]
-    figure.add_trace(
-        go.Scatter(
-            x=[least for least, _ in asked],
-            y=[name for _, name in asked],
-            mode="markers",
-            marker={"color": MARK, "size": 16, "symbol": "line-ns-open", "line": {"width": 2}},
-            hovertemplate="asked %{x:.0%}<extra></extra>",
-        )
-    )
-    low = min([0.0, *(x for trace in figure.data for x in trace.x)])
+    figure.data[1].error_x = {"type": "data", "array": reach, "color": INK, "thickness": 1.5}
+    figure.add_vline(x=1.0, line={"color": MUTED, "dash": "dash", "width": 1})
+    low = min([0.0, *(share for share, _ in dots)])
     figure.update_layout(
         template="none",
         showlegend=False,
-        height=90 + 30 * len(shown),
-        margin={"l": 190, "r": 24, "t": 16, "b": 44},
+        height=110 + 30 * len(known),
+        margin={"l": 190, "r": 24, "t": 40, "b": 44},
         font={"family": FONT, "color": INK, "size": 13},
         xaxis={"range": [low, 1.05], "tickformat": ".0%", "gridcolor": GRID, "zeroline": False},
-        yaxis={"autorange": "reversed", "gridcolor": GRID},
+        yaxis={"autorange": "reversed", "gridcolor": GRID, "type": "category"},
     )
-    figure.add_vline(x=1.0, line={"color": MUTED, "dash": "dash", "width": 1})
     return figure
+
+
+def _marks(points: Sequence[tuple[float, str]], marker: Mapping[str, Any]) -> go.Scatter:
+    shares, names = [share for share, _ in points], [name for _, name in points]
+    shown = "%{y} %{x:.1%}<extra></extra>"
+    return go.Scatter(x=shares, y=names, mode="markers", marker=marker, hovertemplate=shown)
 
 
 def render_study(results: Sequence[RowResult]) -> str:
@@ -127,7 +113,7 @@ def render_study(results: Sequence[RowResult]) -> str:
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Planted markets</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>Planted markets</title>\n<style>{STYLE}{WIDE}</style>\n</head>\n<body>\n<main>\n"
         f"<h1>Planted markets</h1>\n<p>{escape(LEAD)}</p>\n"
         f"<section><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></section>\n"
         f"<section><h2>Share of the optimum</h2>{chart}</section>\n"

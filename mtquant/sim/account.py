@@ -61,11 +61,12 @@ class Tape(NamedTuple):
     Attributes:
         market: ``BAR[T, S]``.
         day: Broker day of each bar's open, int32 ``[T]``.
-        features: Observation columns, float32 ``[T, F]``.
+        features: Columns that are observed of each bar, float32 ``[T, F]``.
         contracts: ``CONTRACT[S]``.
         rules: ``RULES[1]``.
         correlation: Rolling correlation of each pair of symbols, float32 ``[T, S (S - 1) / 2]``;
             no columns unless a limit reads it.
+        window: Bars that an observation holds, the newest last.
     """
 
     market: Structured
@@ -74,6 +75,7 @@ class Tape(NamedTuple):
     contracts: Structured
     rules: Structured
     correlation: npt.NDArray[np.float32] = np.zeros((0, 0), np.float32)
+    window: int = 1
 
 
 def empty_book(lanes: int, symbols: int, rules: Record | None = None) -> Book:

@@ -160,9 +160,11 @@ def reset_lane(book: Book, tape: Tape, i: int, stagger: bool) -> None:
 
 @kernel
 def see_market(tape: Tape, t: int, i: int, out: Float32) -> None:
-    """Write the market features of bar ``t`` to lane ``i``'s observation."""
-    for k in range(tape.features.shape[1]):
-        out[i, k] = tape.features[t, k]
+    """Write the market features of the window that bar ``t`` ends to lane ``i``'s observation."""
+    width = tape.features.shape[1]
+    for bar in range(tape.window):
+        for k in range(width):
+            out[i, bar * width + k] = tape.features[t - tape.window + 1 + bar, k]
 
 
 @kernel
@@ -182,7 +184,7 @@ def observe(book: Book, tape: Tape, i: int, out: Float32) -> None:
     """Write lane ``i``'s observation: market features of its last closed bar, then the account."""
     t = book.account[i]["cursor"]
     see_market(tape, t, i, out)
-    account_features(book, tape, i, t, out, tape.features.shape[1])
+    account_features(book, tape, i, t, out, tape.window * tape.features.shape[1])
 
 
 @kernel
@@ -230,7 +232,7 @@ def step_batch(
         book: State of ``N`` lanes.
         tape: Market and rules.
         actions: ``[N, S]``.
-        out: ``[N, F + A]``, observations.
+        out: ``[N, W F + A]``, observations.
         final: Those of lanes that finished, for they will start anew.
         rewards: ``[N]``.
         statuses: ``[N]``.
@@ -239,7 +241,7 @@ def step_batch(
     Returns:
         How many finished; their sums stand in ``book.account`` until :func:`restart_finished`.
     """
-    lanes, width = actions.shape[0], tape.features.shape[1]
+    lanes, width = actions.shape[0], tape.window * tape.features.shape[1]
     for i in range(lanes):
         see_next(book, tape, i, out)
     for i in range(lanes):

@@ -142,7 +142,7 @@ class Simulator:
         self.book = empty_book(lanes, symbols, rules)
         self._actions = np.zeros((lanes, symbols), np.float32)
         width = len(account_feature_names(("",) * symbols, bool(rules["adaptation"])))
-        self.width = tape.features.shape[1] + width
+        self.width = tape.window * tape.features.shape[1] + width
         # Two buffers in turn: SB3 keeps the last observation while the next one is written.
         self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
         self._final = np.zeros((lanes, self.width), np.float32)

@@ -11,13 +11,16 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.backtest.run import BacktestResult, run_agent
+from mtquant.config.schema import LearningConfig
 from mtquant.envs.scenario import Scenario
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.sim.simulator import EpisodeSummary
 from mtquant.training.export import export_policy
 from mtquant.training.progress import Listener
+from mtquant.training.schedules import CostRamp, Exploration
 from mtquant.training.selection import Score, Selection
-from mtquant.training.state import Checkpoint, Snapshot
+from mtquant.training.snapshot import Snapshot
+from mtquant.training.state import Checkpoint, RunRecord
 
 SNAPSHOT_FRAMES = 16_384
 TRAINING_SCALARS = ("total_return", "sortino", "sharpe", "max_drawdown", "turnover", "exposure")
@@ -37,14 +40,14 @@ class ValidationCallback(BaseCallback):
         policy: The incumbent as an ONNX model; None while flat leads.
         validated: Frames of the last validation pass.
         snapshot: The learner between its last two updates; None before the first frame.
+        stale: Validation passes since the incumbent was found.
     """
 
     def __init__(
         self,
         scenario: Scenario,
+        learning: LearningConfig,
         *,
-        every: int,
-        total: int,
         name: str,
         listener: Listener,
         on_checkpoint: Callable[[ValidationCallback], None],
@@ -53,40 +56,77 @@ class ValidationCallback(BaseCallback):
 
         Args:
             scenario: Holds the validation split.
-            every: Frames between passes.
-            total: Frames the run is to reach.
+            learning: How long, how often to validate, and what changes on the way.
             name: Of the agent.
             listener: Receives the news.
-            on_checkpoint: Called after each pass, to save what a resumed run needs.
+            on_checkpoint: Called at the beginning and after each pass, to save what a resumed run
+                needs.
         """
         super().__init__()
         self.scenario = scenario
-        self.every = every
-        self.total = total
+        self.every = learning.validate_every
+        self.total = learning.timesteps
         self.name = name
         self.listener = listener
         self.on_checkpoint = on_checkpoint
+        self.patience = learning.patience
+        self.curriculum = learning.curriculum
+        self.exploration = learning.exploration
         self.selection = Selection()
         self.policy: bytes | None = None
         self.validated = 0
         self.snapshot: Snapshot | None = None
+        self.stale = 0
+        self._ramp: CostRamp | None = None
+        self._noise: Exploration | None = None
         self._reward: float | None = None
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Go on from where a run stopped."""
         self.selection, self.policy = checkpoint.selection, checkpoint.policy
         self.validated, self.snapshot = checkpoint.validated, checkpoint.snapshot
+        self.stale = checkpoint.stale
+
+    def checkpoint(self, record: RunRecord) -> Checkpoint:
+        """What a run needs to go on from here."""
+        return Checkpoint(
+            record, self.selection, self.validated, self.policy, self.snapshot, self.stale
+        )
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether the passes without a new incumbent have used up the patience."""
+        return self.patience is not None and self.stale >= self.patience
 
     def finish(self, model: BaseAlgorithm) -> None:
-        """The last pass, if the newest update was not judged yet."""
-        if self.validated < model.num_timesteps:
+        """The last pass, if the newest update was not judged yet and patience lasted so long."""
+        if self.exhausted:
+            # SB3 sees the end in a step, from which nothing is learned any more.
+            model.num_timesteps = self.validated
+            self.listener.on_text(f"stopped  after {self.stale} passes without a new incumbent")
+        elif self.validated < model.num_timesteps:
             self.model = model
             self.num_timesteps = model.num_timesteps
-            self.snapshot = Snapshot.take(model)
+            self.snapshot = Snapshot.take(model, self.snapshot)
             self.validate()
 
+    def _on_training_start(self) -> None:
+        """Take up what SB3 resets when learning begins; a new run is on disk from here."""
+        if self.curriculum is not None:
+            env = self.training_env
+            assert isinstance(env, SB3VecEnv)
+            self._ramp = CostRamp(self.curriculum, env)
+        if self.exploration is not None:
+            self._noise = Exploration(self.exploration, self.model)
+        if self.snapshot is None:
+            self.on_checkpoint(self)
+            return
+        self.snapshot.restore_noise(self.model)
+        if self._ramp is not None:
+            self._ramp.resume(self.num_timesteps / self.total)
+
     def _on_step(self) -> bool:
-        return True
+        return not self.exhausted
 
     def _on_rollout_start(self) -> None:
         """Between two updates: a snapshot every so often, and a pass where one is due.
@@ -94,10 +134,13 @@ class ValidationCallback(BaseCallback):
         A run that is stopped later goes on from the snapshot and repeats what came after it, so
         that it ends like one that was never stopped.
         """
+        for mover in (self._ramp, self._noise):
+            if mover is not None:
+                mover.move(self.num_timesteps / self.total)
         due = self.num_timesteps // self.every > self.validated // self.every
         taken = self.snapshot.frames if self.snapshot else 0
         if due or self.num_timesteps - taken >= SNAPSHOT_FRAMES:
-            self.snapshot = Snapshot.take(self.model)
+            self.snapshot = Snapshot.take(self.model, self.snapshot)
         if due:
             self.validate()
 
@@ -110,10 +153,12 @@ class ValidationCallback(BaseCallback):
     def validate(self) -> None:
         """One deterministic pass over the validation split."""
         content = export_policy(self.model)
-        agent = OnnxPolicy(content, name=self.name, inputs=self.scenario.inputs)
-        result = run_agent(agent, self.scenario, self.scenario.rows("validation"))
+        scenario = self.scenario
+        agent = OnnxPolicy(content, name=self.name, inputs=scenario.inputs, window=scenario.window)
+        result = run_agent(agent, scenario, scenario.rows("validation"))
         score = score_of(result)
         accepted = self.selection.offer(score, self.num_timesteps)
+        self.stale = 0 if accepted else self.stale + 1
         if accepted:
             self.policy = content
         self.validated = self.num_timesteps

@@ -88,13 +88,10 @@ def learn(
     model.set_logger(configure(str(folder), ["tensorboard"]) if folder else Logger(None, []))
     watch = ValidationCallback(
         scenario,
-        every=learning.validate_every,
-        total=learning.timesteps,
+        learning,
         name=name,
         listener=listener,
         on_checkpoint=save,
-        patience=learning.patience,
-        curriculum=learning.curriculum,
     )
     if checkpoint is not None:
         watch.resume(checkpoint)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from mtquant.agents.catalogue import CHECKPOINTS, free_name
+from mtquant.backtest.report import write_whole
 from mtquant.config.data import DATA_DIR, MarketData, resolve_market
 from mtquant.config.load import env_of_symbol, load_agent, load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig, folder_name
 from mtquant.envs.scenario import resolve_env
-from mtquant.errors import BundleError, ConfigError, DataError
+from mtquant.errors import BundleError, ConfigError, DataError, unknown
 from mtquant.training.learner import learner_class
 from mtquant.training.state import Checkpoint, RunRecord, read_checkpoint
 
 RUNS = Path("runs")
+SEEDS = "seeds.json"
+ENSEMBLES = ("mean",)
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,14 @@ class TrainingConfig:
         data: ``Bars``, ``Panel`` or list of ``Bars``; None takes the store, then the simulation.
         timesteps: Frames; None takes the agent's.
         seed: Of everything random in the training.
+        seeds: How many seeds to train, from ``seed`` on.
+        ensemble: ``mean`` deploys the mean of the seeds' actions; None takes the agent's.
         name: Of the bundle; None makes one from env and agent.
         out: Folder of bundles.
         runs: Folder of TensorBoard files and resumable states.
         data_dir: Folder of the store.
         overrides: Keys of the env to change.
+        profile: Tell the listener at the end where the time of a single training went.
     """
 
     symbol: str | None = None
@@ -42,11 +49,14 @@ class TrainingConfig:
     data: Any = None
     timesteps: int | None = None
     seed: int = 0
+    seeds: int = 1
+    ensemble: str | None = None
     name: str | None = None
     out: Path = CHECKPOINTS
     runs: Path = RUNS
     data_dir: Path = DATA_DIR
     overrides: dict[str, Any] = field(default_factory=dict)
+    profile: bool = False
 
 
 @dataclass(frozen=True)
@@ -59,6 +69,8 @@ class Plan:
         out: Folder of bundles.
         runs: Folder of TensorBoard files and resumable states.
         checkpoint: Where to go on from; None begins.
+        seeds: How many are trained, from the record's on.
+        resumed: Whether the seeds go on from their states.
     """
 
     record: RunRecord
@@ -66,6 +78,8 @@ class Plan:
     out: Path
     runs: Path
     checkpoint: Checkpoint | None = None
+    seeds: int = 1
+    resumed: bool = False
 
     @property
     def folder(self) -> Path:
@@ -76,6 +90,16 @@ class Plan:
     def state(self) -> Path:
         """Where this run's resumable state lies."""
         return self.folder / "trainer"
+
+    @property
+    def all_seeds(self) -> range:
+        """Every seed that is trained."""
+        return range(self.record.seed, self.record.seed + self.seeds)
+
+    def of_seed(self, seed: int) -> Plan:
+        """The training of one of several seeds, in a folder of its own."""
+        record = replace(self.record, name=f"seed-{seed}", seed=seed)
+        return replace(self, record=record, runs=self.folder, seeds=1)
 
 
 def plan_training(config: TrainingConfig) -> Plan:
@@ -90,7 +114,7 @@ def plan_training(config: TrainingConfig) -> Plan:
     market = resolve_market(record.env, config.data, config.data_dir)
     time = market.panel.time
     known = replace(record, fingerprints=market.fingerprints, history=(int(time[0]), int(time[-1])))
-    return Plan(known, market, config.out, config.runs)
+    return Plan(known, market, config.out, config.runs, seeds=config.seeds)
 
 
 def check_training(config: TrainingConfig) -> RunRecord:
@@ -103,8 +127,7 @@ def check_training(config: TrainingConfig) -> RunRecord:
             f"env {env.name} trades {', '.join(env.symbols)}, not {config.symbol}; leave one out"
         )
     agent, agent_name = _agent(config)
-    if config.seed < 0:
-        raise ConfigError(f"seed = {config.seed} must not be negative")
+    _check_seeds(config, agent)
     name = config.name
     if name is None:
         name = free_name(config.out, f"{env.name}-{agent_name}")
@@ -120,8 +143,11 @@ def plan_resuming(name: str, out: Path, runs: Path) -> Plan:
         DataError: Its state cannot be read, or the bars are no longer those it began with.
         BundleError: The name is taken.
     """
-    checkpoint = read_checkpoint(runs, name)
-    record = checkpoint.record
+    checkpoint, asked = None, _read_seeds(runs, name)
+    if asked is None:
+        checkpoint = read_checkpoint(runs, name)
+        asked = checkpoint.record, 1
+    record, seeds = asked
     check_places(name, out, runs)
     market = resolve_market(record.env, data_dir=Path(record.data_dir)).between(*record.history)
     if market.fingerprints != record.fingerprints:
@@ -129,7 +155,31 @@ def plan_resuming(name: str, out: Path, runs: Path) -> Plan:
             f"run '{name}' began with other bars than '{market.source}' holds now; restore them "
             "or start a new training"
         )
-    return Plan(record, market, out, runs, checkpoint)
+    return Plan(record, market, out, runs, checkpoint, seeds, resumed=True)
+
+
+def write_seeds(plan: Plan) -> None:
+    """Note how many seeds a run trains, so that ``--resume NAME`` finds them."""
+    plan.folder.mkdir(parents=True, exist_ok=True)
+    asked = {"schema_version": 1, "seeds": plan.seeds, "record": plan.record.to_dict()}
+    write_whole(plan.folder / SEEDS, json.dumps(asked, indent=2) + "\n")
+
+
+def _read_seeds(runs: Path, name: str) -> tuple[RunRecord, int] | None:
+    """What a run of several seeds was asked for; None where ``name`` is none."""
+    place = runs / name / SEEDS
+    if place not in runs.glob(f"*/{SEEDS}"):
+        return None
+    try:
+        asked = json.loads(place.read_text(encoding="utf-8"))
+        if asked["schema_version"] != 1:
+            raise ValueError(f"schema {asked['schema_version']}, this mtquant reads 1")
+        return RunRecord.from_dict(asked["record"]), int(asked["seeds"])
+    except (ValueError, KeyError, TypeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise DataError(
+            f"'{place}' cannot be read ({type(error).__name__}: {reason}); train again"
+        ) from None
 
 
 def _known(config: TrainingConfig) -> str:
@@ -143,12 +193,34 @@ def _agent(config: TrainingConfig) -> tuple[AgentConfig, str]:
         agent, found = load_agent(config.agent)
         name = found.path.stem
     learner_class(agent.kind)
-    if config.timesteps is None:
-        return agent, name
-    if config.timesteps < 1:
-        raise ConfigError(f"timesteps = {config.timesteps}: train at least one frame")
-    learning = agent.learning.model_copy(update={"timesteps": config.timesteps})
+    changes: dict[str, Any] = {}
+    if config.timesteps is not None:
+        if config.timesteps < 1:
+            raise ConfigError(f"timesteps = {config.timesteps}: train at least one frame")
+        changes["timesteps"] = config.timesteps
+    if config.ensemble is not None:
+        changes["ensemble"] = config.ensemble
+    learning = agent.learning.model_copy(update=changes)
     return agent.model_copy(update={"learning": learning}), name
+
+
+def _check_seeds(config: TrainingConfig, agent: AgentConfig) -> None:
+    if config.seed < 0:
+        raise ConfigError(f"seed = {config.seed} must not be negative")
+    if config.seeds < 1:
+        raise ConfigError(f"seeds = {config.seeds}: train at least one seed")
+    if config.ensemble is not None and config.ensemble not in ENSEMBLES:
+        raise ConfigError(unknown("ensemble", config.ensemble, ENSEMBLES))
+    if config.ensemble is not None and config.seeds == 1:
+        raise ConfigError(f"ensemble {config.ensemble} has nothing to merge; give seeds above 1")
+    if config.profile and config.seeds > 1:
+        raise ConfigError(f"a profile is of one training, not of {config.seeds}; leave seeds out")
+    ensemble = agent.learning.ensemble
+    if ensemble and config.seeds > 1 and agent.kind == "ppo_recurrent":
+        raise ConfigError(
+            f"ensemble {ensemble}: {agent.kind} has a memory, and such policies cannot be merged; "
+            "leave it out, and the median seed is deployed"
+        )
 
 
 def check_places(name: str, out: Path, runs: Path) -> None:

@@ -35,6 +35,9 @@ class Listener(Protocol):
     def on_report(self, report: Report) -> None:
         """The test split, once, at the end."""
 
+    def of_seed(self, seed: int) -> Listener:
+        """Who receives the news of one seed, where several are trained at a time."""
+
 
 class Silent:
     """A listener that ignores everything."""
@@ -50,3 +53,7 @@ class Silent:
 
     def on_report(self, report: Report) -> None:
         """Ignore."""
+
+    def of_seed(self, seed: int) -> Listener:
+        """This one."""
+        return self

@@ -6,7 +6,7 @@ were tried would reach on noise in 19 of 20 trainings (White 2000, A Reality Che
 Snooping).
 
 What that is follows from the passes themselves. With :math:`u_{jt}` the centred net return of
-checkpoint j on bar t over j's downside deviation, chance alone draws the k ratios from a normal law
+checkpoint j on bar t over its downside deviation, chance alone draws the k ratios from a normal law
 with covariance :math:`C_{jl} = T^{-2} \sum_t u_{jt} u_{lt}`, and the hurdle is the 95 % quantile of
 their largest. Checkpoints that do nearly the same hardly raise it; independent ones do.
 """
@@ -48,8 +48,9 @@ class Score:
 
     Attributes:
         mean_reward: Per bar.
-        sortino: Net, per bar: mean return over downside deviation.
-        shocks: Centred returns over the downside deviation, float32 ``[T]``; empty if never lost.
+        sortino: Net, per bar: mean return over the downside deviation about that mean, which is
+            what the deviation would be if the mean were luck.
+        shocks: Centred returns over that deviation, float32 ``[T]``; empty if nothing moved.
     """
 
     mean_reward: float
@@ -59,12 +60,13 @@ class Score:
     @classmethod
     def of(cls, rewards: Float, returns: Float) -> Score:
         """From one pass's rewards and net returns per bar."""
-        downside = sqrt(float(np.mean(np.minimum(returns, 0.0) ** 2)))
+        mean = float(returns.mean())
+        centred = returns - mean
+        downside = sqrt(float(np.mean(np.minimum(centred, 0.0) ** 2)))
         if downside == 0.0:
-            never_lost = inf if returns.mean() > 0.0 else 0.0
-            return cls(float(rewards.mean()), never_lost, NOTHING)
-        shocks = ((returns - returns.mean()) / downside).astype(np.float32)
-        return cls(float(rewards.mean()), float(returns.mean()) / downside, shocks)
+            return cls(float(rewards.mean()), inf if mean > 0.0 else 0.0, NOTHING)
+        shocks = (centred / downside).astype(np.float32)
+        return cls(float(rewards.mean()), mean / downside, shocks)
 
 
 FLAT = Score(0.0, 0.0, NOTHING)

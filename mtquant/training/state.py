@@ -1,13 +1,12 @@
 """What a stopped training needs to go on: arrays, tensors and JSON under ``runs/NAME/trainer``.
 
-It is no part of a bundle. Tensors are read with ``weights_only=True`` and arrays without pickle;
-the algorithm itself is built again from its configuration. The folder is written beside its place
-and renamed, so a kill leaves the last whole checkpoint.
+It is no part of a bundle. Tensors are read with ``weights_only=True`` and arrays without pickle,
+after their digests were compared. The folder is written beside its place and renamed, so a kill
+leaves the last whole checkpoint.
 """
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import os
@@ -19,15 +18,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from mtquant.config.rules import STORED
 from mtquant.config.schema import AgentConfig, EnvConfig
-from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, DataError
+from mtquant.training.replay import Segment, file_digest, read_arrays
 from mtquant.training.selection import Selection
+from mtquant.training.snapshot import Snapshot
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
+STATE, ARRAYS, POLICY = "state.json", "arrays.npz", "policy.onnx"
+MODULES, TENSORS = "parameters.pt", "tensors.pt"
 TRIED = "tried.npz"  # what selection keeps of each validation pass
 
 
@@ -79,54 +80,6 @@ class RunRecord:
 
 
 @dataclass(frozen=True)
-class Snapshot:
-    """A learner between two updates, in memory.
-
-    Attributes:
-        frames: Trained.
-        updates: SB3's own count of updates.
-        parameters: State of policy and optimisers.
-        arrays: Lanes, episode starts and the generators that SB3 draws from.
-    """
-
-    frames: int
-    updates: int
-    parameters: dict[str, Any]
-    arrays: dict[str, Any]
-
-    @classmethod
-    def take(cls, model: BaseAlgorithm) -> Snapshot:
-        """Copy a learner's state."""
-        env = model.env
-        assert isinstance(env, SB3VecEnv)
-        _, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
-        arrays = {
-            "torch_rng": torch.get_rng_state().numpy().copy(),
-            "numpy_keys": keys,
-            "numpy_rest": np.array([position, has_gauss]),
-            "numpy_gauss": np.array([gauss]),
-            "episode_starts": np.array(model._last_episode_starts),
-            **env.simulator.state(),
-        }
-        parameters = copy.deepcopy(model.get_parameters())
-        return cls(model.num_timesteps, int(getattr(model, "_n_updates", 0)), parameters, arrays)
-
-    def restore(self, model: BaseAlgorithm) -> None:
-        """Bring a freshly built learner to this state."""
-        env = model.env
-        assert isinstance(env, SB3VecEnv)
-        model.set_parameters(self.parameters)
-        model._last_obs = env.simulator.restore(self.arrays)
-        model._last_episode_starts = self.arrays["episode_starts"]
-        torch.set_rng_state(torch.from_numpy(self.arrays["torch_rng"]))
-        position, has_gauss = (int(value) for value in self.arrays["numpy_rest"])
-        gauss = float(self.arrays["numpy_gauss"][0])
-        np.random.set_state(("MT19937", self.arrays["numpy_keys"], position, has_gauss, gauss))
-        model.num_timesteps = self.frames
-        model._n_updates = self.updates
-
-
-@dataclass(frozen=True)
 class Checkpoint:
     """A run on disk.
 
@@ -136,6 +89,7 @@ class Checkpoint:
         validated: Frames of the last validation pass.
         policy: The incumbent's ONNX model; None while flat leads.
         snapshot: The learner; None where it was stopped before its first frame.
+        stale: Validation passes since the incumbent was found.
     """
 
     record: RunRecord
@@ -143,14 +97,18 @@ class Checkpoint:
     validated: int
     policy: bytes | None
     snapshot: Snapshot | None
+    stale: int = 0
 
     def save(self, folder: Path) -> None:
-        """Write it; an older one is replaced only by this whole one."""
+        """Write it; an older one is replaced only by this whole one.
+
+        Rows of a replay buffer leave memory with it: the next checkpoint finds them here.
+        """
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".trainer-", dir=folder.parent))
         old = folder.with_name(f"{fresh.name}-old")
         try:
-            self._write(fresh)
+            self._write(fresh, folder)
             if folder.exists():
                 os.replace(folder, old)
             os.replace(fresh, folder)
@@ -158,27 +116,43 @@ class Checkpoint:
             shutil.rmtree(fresh, ignore_errors=True)
             _put_back(folder)
             raise
-        for left_over in folder.parent.glob(".trainer-*"):
-            shutil.rmtree(left_over, ignore_errors=True)
+        for segment in self.snapshot.replay if self.snapshot else ():
+            segment.columns = None
+        _sweep(folder)
 
-    def _write(self, folder: Path) -> None:
+    def _write(self, folder: Path, older: Path) -> None:
         snapshot = self.snapshot
+        replay = snapshot.replay if snapshot else ()
         if snapshot is not None:
-            torch.save(snapshot.parameters, folder / "parameters.pt")
-            np.savez(folder / "arrays.npz", **snapshot.arrays)
+            torch.save(snapshot.modules, folder / MODULES)
+            torch.save(snapshot.tensors, folder / TENSORS)
+            np.savez(folder / ARRAYS, **snapshot.arrays)
         np.savez(folder / TRIED, *self.selection.tried)
         if self.policy is not None:
-            (folder / "policy.onnx").write_bytes(self.policy)
+            (folder / POLICY).write_bytes(self.policy)
+        files = {path.name: file_digest(path) for path in sorted(folder.iterdir())}
+        for segment in replay:
+            segment.write(folder, older)
+            files[segment.file] = segment.digest
         state = {
             "schema_version": SCHEMA_VERSION,
             "record": self.record.to_dict(),
             "selection": self.selection.to_dict(),
             "validated": self.validated,
+            "stale": self.stale,
             "frames": snapshot.frames if snapshot else None,
-            "updates": snapshot.updates if snapshot else None,
-            "policy": _digest(self.policy) if self.policy is not None else None,
+            "facts": snapshot.facts if snapshot else None,
+            "replay": [[segment.first, segment.count] for segment in replay],
+            "files": files,
         }
-        (folder / "state.json").write_text(json.dumps(state, indent=2), encoding="utf-8")
+        state["seal"] = _seal(state)
+        (folder / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+
+
+def _seal(state: dict[str, Any]) -> str:
+    """SHA-256 of all but the record, which says what is wanted and may be changed by hand."""
+    sealed = {key: value for key, value in state.items() if key not in ("record", "seal")}
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
 
 
 def _put_back(folder: Path) -> None:
@@ -189,6 +163,12 @@ def _put_back(folder: Path) -> None:
             return
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what a kill left half-written beside a whole checkpoint."""
+    for left_over in folder.parent.glob(".trainer-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+
+
 def read_checkpoint(runs: Path, name: str) -> Checkpoint:
     """The state of a stopped run.
 
@@ -196,13 +176,17 @@ def read_checkpoint(runs: Path, name: str) -> Checkpoint:
         ConfigError: There is none of that name.
         DataError: It cannot be read.
     """
-    for run in runs.glob("*/"):
-        _put_back(run / "trainer")
-    known = sorted(path.parent.parent.name for path in runs.glob("*/trainer/state.json"))
+    whole = (f"*/{place}/{STATE}" for place in ("trainer", ".trainer-*-old"))
+    known = sorted(
+        {path.parents[1].name for pattern in whole for path in runs.glob(pattern)}
+        | {path.parent.name for path in runs.glob("*/seeds.json")}
+    )
     if name not in known:
         are = f"there are {', '.join(known)}" if known else "there is none"
         raise ConfigError(f"no run '{name}' to resume in '{runs}' ({are})")
     folder = runs / name / "trainer"
+    _put_back(folder)
+    _sweep(folder)
     try:
         return _read(folder)
     except Exception as error:  # torch, zip and JSON readers fail in a dozen ways
@@ -214,32 +198,35 @@ def read_checkpoint(runs: Path, name: str) -> Checkpoint:
 
 
 def _read(folder: Path) -> Checkpoint:
-    state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    state = json.loads((folder / STATE).read_text(encoding="utf-8"))
     if state["schema_version"] != SCHEMA_VERSION:
         raise ValueError(f"schema {state['schema_version']}, this mtquant reads {SCHEMA_VERSION}")
-    tried = list(_read_arrays(folder / TRIED).values())
-    selection = Selection.from_dict(state["selection"], tried)
-    policy = None
-    if state["policy"] is not None:
-        policy = (folder / "policy.onnx").read_bytes()
-        if _digest(policy) != state["policy"]:
-            raise ValueError("policy.onnx was changed")
-    if (policy is None) != (selection.best_frames == 0):
-        raise ValueError("the incumbent's policy is missing")
-    snapshot = None
-    if state["frames"] is not None:
-        parameters = torch.load(folder / "parameters.pt", weights_only=True)
-        arrays = _read_arrays(folder / "arrays.npz")
-        snapshot = Snapshot(int(state["frames"]), int(state["updates"]), parameters, arrays)
-    record = RunRecord.from_dict(state["record"])
-    return Checkpoint(record, selection, int(state["validated"]), policy, snapshot)
+    if state["seal"] != _seal(state):
+        raise ValueError(f"{STATE} was changed")
+    for file, digest in state["files"].items():
+        if file_digest(folder / file) != digest:
+            raise ValueError(f"{file} was changed")
+    tried = list(read_arrays(folder / TRIED).values())
+    return Checkpoint(
+        record=RunRecord.from_dict(state["record"]),
+        selection=Selection.from_dict(state["selection"], tried),
+        validated=state["validated"],
+        policy=(folder / POLICY).read_bytes() if POLICY in state["files"] else None,
+        snapshot=_read_snapshot(folder, state) if state["frames"] is not None else None,
+        stale=state["stale"],
+    )
 
 
-def _read_arrays(path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        content = np.load(file, allow_pickle=False)
-        return {key: content[key] for key in content.files}
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _read_snapshot(folder: Path, state: dict[str, Any]) -> Snapshot:
+    replay = tuple(Segment(first, count, None) for first, count in state["replay"])
+    for segment in replay:
+        segment.columns = read_arrays(folder / segment.file)
+        segment.digest = state["files"][segment.file]
+    return Snapshot(
+        frames=state["frames"],
+        modules=torch.load(folder / MODULES, weights_only=True, map_location="cpu"),
+        tensors=torch.load(folder / TENSORS, weights_only=True, map_location="cpu"),
+        arrays=read_arrays(folder / ARRAYS),
+        facts=state["facts"],
+        replay=replay,
+    )

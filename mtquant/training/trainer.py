@@ -5,48 +5,53 @@ The test split is looked at once, at the very end, by whatever validation has se
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.logger import configure
-
-from mtquant.agents.bundle import Bundle, DataRecord, write_bundle
+from mtquant.agents.bundle import Bundle, write_bundle
 from mtquant.agents.catalogue import CHECKPOINTS
+from mtquant.agents.manifest import DataRecord
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.backtest.compare import compare
 from mtquant.backtest.report import Report, report_dict, write_report
 from mtquant.backtest.run import run_agent
 from mtquant.envs.scenario import Scenario
-from mtquant.envs.vec_env import SB3VecEnv
-from mtquant.errors import ConfigError
 from mtquant.features.pipeline import code_digest
-from mtquant.training.callbacks import ValidationCallback
+from mtquant.training.crew import Crew, Order
+from mtquant.training.device import on_device
 from mtquant.training.export import flat_policy
-from mtquant.training.learner import build_learner
 from mtquant.training.plan import RUNS, Plan, TrainingConfig, plan_resuming, plan_training
+from mtquant.training.profile import FEATURES, REST, TEST, Profile, part_of
 from mtquant.training.progress import Listener, Silent
-from mtquant.training.selection import Selection
-from mtquant.training.state import Checkpoint
+from mtquant.training.run import Interrupted, learn_run
+from mtquant.training.seeds import (
+    Outcome,
+    begin,
+    deploy_mean,
+    deploy_median,
+    deploy_only,
+    finished_seeds,
+    seed_table,
+    unfinished,
+)
 
-LIBRARIES = ("numpy", "torch", "stable-baselines3", "gymnasium", "onnx", "onnxruntime", "numba")
+LIBRARIES = (
+    "numpy",
+    "torch",
+    "stable-baselines3",
+    "sb3-contrib",
+    "gymnasium",
+    "onnx",
+    "onnxruntime",
+    "numba",
+)
 Now = Callable[[], datetime]
-
-
-LARGEST_WEIGHT = 1e6
-
-
-class Interrupted(Exception):
-    """Training was stopped by the user; its state is saved under ``name``."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
 
 
 def utc_now() -> datetime:
@@ -70,7 +75,13 @@ def run_training(
         BundleError: The name is taken.
         Interrupted: The user stopped it; its state is saved.
     """
-    return _run(plan_training(config), listener or Silent(), clock)
+    listener = listener or Silent()
+    profile = Profile() if config.profile else None
+    with part_of(profile, REST):
+        bundle = _run(plan_training(config), listener, clock, profile)
+    for line in profile.lines() if profile else ():
+        listener.on_text(line)
+    return bundle
 
 
 def resume_training(
@@ -89,92 +100,94 @@ def resume_training(
     return _run(plan_resuming(name, out, runs), listener or Silent(), clock)
 
 
-def _run(plan: Plan, listener: Listener, clock: Now) -> Bundle:
-    torch.set_num_threads(1)
+def _run(plan: Plan, listener: Listener, clock: Now, profile: Profile | None = None) -> Bundle:
     started = clock()
     listener.on_text(f"bars     {plan.market.description}")
-    scenario = Scenario.fit(plan.record.env, plan.market)
-    listener.on_text(f"features {len(scenario.inputs)} columns, warm-up {scenario.first_row} bars")
-    model, watch = _learn(plan, scenario, listener)
-    selection = watch.selection
-    listener.on_text(selection.sentence())
-    policy = watch.policy if selection.learned else None
+    plan, scenario, outcome = _learn(plan, listener, profile)
+    listener.on_text(outcome.sentence)
+    with part_of(profile, TEST):
+        report, bundle = _deploy(plan, scenario, outcome, started, clock)
+    listener.on_report(report)
+    return bundle
+
+
+def _deploy(
+    plan: Plan, scenario: Scenario, outcome: Outcome, started: datetime, clock: Now
+) -> tuple[Report, Bundle]:
+    """Test what was selected, and write the bundle."""
+    policy = outcome.policy
     if policy is None:
-        assert model.observation_space.shape is not None
-        policy = flat_policy(model.observation_space.shape[0], len(plan.record.env.symbols))
-    report = _test_report(plan, scenario, policy, selection)
+        policy = flat_policy(len(scenario.observation_bound()), len(plan.record.env.symbols))
+    actor = OnnxPolicy(
+        policy, name=plan.record.agent_name, inputs=scenario.inputs, window=scenario.window
+    )
+    report = _test_report(scenario, actor, outcome)
 
     def write_files(folder: Path) -> None:
         (folder / "policy.onnx").write_bytes(policy)
         write_report(report, folder)
 
     created = clock()
-    manifest = _manifest(plan, scenario, model.num_timesteps, selection, report)
+    manifest = _manifest(plan, scenario, outcome, report)
+    manifest["window"], manifest["state_shape"] = actor.window, actor.state_shape
+    manifest["burn_in"] = plan.record.agent.burn_in if actor.state_shape else 0
     manifest["created"] = created.isoformat(timespec="milliseconds")
-    bundle = write_bundle(plan.out, manifest, write_files, _run_facts(started, created))
-    listener.on_report(report)
-    return bundle
+    return report, write_bundle(plan.out, manifest, write_files, _run_facts(started, created))
 
 
 def _learn(
-    plan: Plan, scenario: Scenario, listener: Listener
-) -> tuple[BaseAlgorithm, ValidationCallback]:
-    """Train to the end, or to the user's Ctrl-C."""
-    record, checkpoint = plan.record, plan.checkpoint
-    learning = record.agent.learning
-    env = SB3VecEnv(scenario, learning.n_envs)
-    model = build_learner(record.agent, env, record.seed)
-    model.set_logger(configure(str(plan.folder), ["tensorboard"]))
-
-    def save(watch: ValidationCallback) -> None:
-        Checkpoint(record, watch.selection, watch.validated, watch.policy, watch.snapshot).save(
-            plan.state
-        )
-
-    watch = ValidationCallback(
-        scenario,
-        every=learning.validate_every,
-        total=learning.timesteps,
-        name=record.agent_name,
-        listener=listener,
-        on_checkpoint=save,
-    )
-    if checkpoint is not None:
-        watch.resume(checkpoint)
-        if checkpoint.snapshot is not None:
-            checkpoint.snapshot.restore(model)
-        listener.on_text(f"resumed  at {model.num_timesteps:,} frames")
-    try:
-        remaining = learning.timesteps - model.num_timesteps
-        if remaining > 0:
-            model.learn(remaining, callback=watch, reset_num_timesteps=model.num_timesteps == 0)
-        watch.finish(model)
-    except KeyboardInterrupt:
-        save(watch)
-        raise Interrupted(record.name) from None
-    except ValueError:
-        # Not finite, or so large that a deviation of exp(weight) is 0 or infinite.
-        if all((weight.abs() < LARGEST_WEIGHT).all() for weight in model.policy.parameters()):
-            raise
-        raise ConfigError(
-            f"agent {record.agent_name}: the network diverged after {model.num_timesteps:,} "
-            "frames; lower learning_rate"
-        ) from None
-    return model, watch
+    plan: Plan, listener: Listener, profile: Profile | None
+) -> tuple[Plan, Scenario, Outcome]:
+    if plan.seeds == 1:
+        plan, scenario = _prepare(plan, listener, profile)
+        learned = learn_run(plan, scenario, listener, profile)
+        return plan, scenario, deploy_only(plan.record.seed, learned)
+    pending = unfinished(plan) if plan.resumed else list(plan.all_seeds)
+    with Crew(min(len(pending), os.cpu_count() or 1)) as crew:
+        plan, scenario = _prepare(plan, listener, None)
+        orders = [
+            Order(plan.of_seed(seed), scenario, plan.resumed, scenario.reward) for seed in pending
+        ]
+        try:
+            crew.train(orders, listener)
+        except KeyboardInterrupt:
+            raise Interrupted(plan.record.name) from None
+    members = finished_seeds(plan)
+    if plan.record.agent.learning.ensemble is None:
+        return plan, scenario, deploy_median(members)
+    return plan, scenario, deploy_mean(members, scenario, plan.record.agent_name)
 
 
-def _test_report(plan: Plan, scenario: Scenario, policy: bytes, selection: Selection) -> Report:
-    rows, name = scenario.rows("test"), plan.record.agent_name
-    agent = OnnxPolicy(policy, name=name, inputs=scenario.inputs)
-    ledger = run_agent(agent, scenario, rows).ledger
+def _prepare(plan: Plan, listener: Listener, profile: Profile | None) -> tuple[Plan, Scenario]:
+    """The features, and the device that learns from them; a resumed run keeps its own."""
+    with part_of(profile, FEATURES):
+        scenario = Scenario.fit(plan.record.env, plan.market, plan.record.agent.window)
+        scenario.features()  # kept, for all seeds
+    listener.on_text(f"features {len(scenario.inputs)} columns, warm-up {scenario.first_row} bars")
+    agent = plan.record.agent
+    if not plan.resumed or agent.device != "auto":
+        agent = on_device(agent, scenario, listener)
+    plan = replace(plan, record=replace(plan.record, agent=agent))
+    if not plan.resumed:
+        begin(plan)
+    return plan, scenario
+
+
+def _test_report(scenario: Scenario, actor: OnnxPolicy, outcome: Outcome) -> Report:
+    rows = scenario.rows("test")
     # Without the bundle's name: equal trainings give equal reports, whatever they are called.
-    sentence = selection.sentence()
-    return compare(ledger, scenario, rows, what="test split", agent=name, selection=sentence)
+    return compare(
+        run_agent(actor, scenario, rows).ledger,
+        scenario,
+        rows,
+        what="test split",
+        agent=actor.name,
+        selection=outcome.sentence,
+        seeds=seed_table(outcome, scenario),
+    )
 
 
-def _manifest(
-    plan: Plan, scenario: Scenario, frames: int, selection: Selection, report: Report
-) -> dict[str, Any]:
+def _manifest(plan: Plan, scenario: Scenario, outcome: Outcome, report: Report) -> dict[str, Any]:
     record, market = plan.record, plan.market
     time = market.panel.time
     splits = {"history": (int(time[0]), int(time[-1]))}
@@ -188,10 +201,10 @@ def _manifest(
         "agent_name": record.agent_name,
         "agent": record.agent,
         "config_id": f"{record.env.config_id}-{record.agent.config_id}",
-        "seed": record.seed,
-        "timesteps": frames,
-        "selection": selection.sentence(),
-        "learned": selection.learned,
+        "seed": outcome.seed,
+        "timesteps": outcome.frames,
+        "selection": outcome.sentence,
+        "learned": outcome.policy is not None,
         "reward_scale": scenario.reward_scale,
         "inputs": scenario.inputs,
         "pipeline": scenario.pipeline.to_dict(),

@@ -98,6 +98,23 @@ def test_a_bundle_comes_back_as_it_was_written(write, content):
     assert loaded.agent.inputs == tuple(content["inputs"])
 
 
+def test_a_policy_with_memory_brings_its_shape_and_burn_in(write, content, memory_policy):
+    width = len(content["inputs"]) + 8
+
+    def files(folder: Path) -> None:
+        (folder / "policy.onnx").write_bytes(memory_policy([[0.1, 0.2]] * width, [1.0, 1.0]))
+
+    agent = {"kind": "ppo_recurrent", "burn_in": 12}
+    with pytest.raises(BundleError, match=r"field 'state_shape' is \[\], .* make it \[2, 1, 2\]"):
+        write(files, agent=agent)
+    with pytest.raises(BundleError, match=r"field 'burn_in' is 0, .* make it 12"):
+        write(files, agent=agent, state_shape=[2, 1, 2])
+    bundle = load_bundle(write(files, agent=agent, state_shape=[2, 1, 2], burn_in=12).path)
+    assert (bundle.policy.state_shape, bundle.policy.burn_in) == ((2, 1, 2), 12)
+    _, state = bundle.agent.predict(np.ones(width, np.float32))
+    assert state.shape == (2, 1, 2) and state.any()
+
+
 def test_equal_trainings_have_one_hash(write):
     """Its name, its time and the host are no part of the hash; all else is."""
     one = write()
@@ -145,7 +162,10 @@ def test_a_changed_field_is_refused_and_named(write, field):
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("field", sorted(set(Manifest.model_fields) - {"window", "bundle_hash"}))
+DEFAULTED = {"window", "state_shape", "burn_in", "bundle_hash"}
+
+
+@pytest.mark.parametrize("field", sorted(set(Manifest.model_fields) - DEFAULTED))
 def test_a_missing_field_is_named(write, field):
     bundle = write()
     edit(bundle, lambda manifest: manifest.pop(field))
@@ -393,6 +413,12 @@ def test_a_write_that_was_cut_off_is_no_bundle(write, tmp_path):
         ({"inputs": []}, r"make 8 observation columns, policy\.onnx takes 9"),
         ({"symbols": []}, r"field 'symbols' is empty, the env reads XAUUSD"),
         ({"window": 4}, r"'window' make 12 observation columns, policy\.onnx takes 9"),
+        (
+            {"agent": {"kind": "ppo", "window": 2}},
+            r"field 'window' is 1, agent and policy\.onnx make it 2",
+        ),
+        ({"state_shape": [2, 1, 4]}, r"field 'state_shape' is \[2, 1, 4\], .* make it \[\]"),
+        ({"burn_in": 256}, r"field 'burn_in' is 256, agent and policy\.onnx make it 0"),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(write, changes, said):

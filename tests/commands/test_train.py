@@ -84,6 +84,12 @@ def test_a_file_in_the_working_directory_wins_over_the_packaged_one(mtquant, des
         ((*SMALL, "--out", "small.yaml"), "small.yaml"),
         ((*SMALL, "--data-dir", "small.yaml"), "small.yaml"),
         (("--resume", "nothing"), "no run 'nothing' to resume"),
+        (("--resume", "nothing", "--seeds", "2"), "leave the rest out"),
+        (("--resume", "nothing", "--profile"), "leave the rest out"),
+        ((*SMALL, "--seeds", "0"), "seeds = 0"),
+        ((*SMALL, "--seeds", "2", "--ensemble", "mode"), "unknown ensemble 'mode'"),
+        ((*SMALL, "--ensemble", "mean"), "nothing to merge"),
+        ((*SMALL, "--seeds", "2", "--profile"), "a profile is of one training"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -201,3 +207,52 @@ def test_ctrl_c_saves_and_says_how_to_go_on(desk, easy_store, mtquant):
     done = mtquant("train", "--resume", "long")
     assert done.code == 0, done.err
     assert "resumed  at" in done.out and (desk / "models" / "checkpoints" / "long").is_dir()
+
+
+def test_profile_says_where_the_time_goes(desk, easy_store, mtquant):
+    shutil.copytree(easy_store, desk / "data")
+    done = mtquant("train", *SMALL, "--profile")
+    assert done.code == 0, done.err
+    assert "where the time goes: " in done.out and ", 2,048 frames" in done.out
+    for part in ("env", "policy forward", "update", "validation", "export", "features"):
+        assert f"\n{part} " in done.out, part
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_reaches_every_seed_and_the_run_goes_on(desk, easy_store, mtquant):
+    """As on a terminal: the signal goes to the command and to all its processes."""
+    shutil.copytree(easy_store, desk / "data")
+    command = [sys.executable, "-u", "-m", "mtquant.train", *SMALL, "--name", "long"]
+    with subprocess.Popen(
+        [*command, "--timesteps", "10000000", "--seeds", "2"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        waited_for = {"seed 0: ", "seed 1: "}
+        while waited_for:
+            line = process.stdout.readline()
+            assert line, f"ended early: {process.stderr.read()}"
+            waited_for -= {line[:8]} if "validation reward" in line else set()
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate(timeout=120)
+    assert process.returncode == 130 and err == ""
+    assert "go on with: python -m mtquant.train --resume long" in out
+    assert not (desk / "models").exists()
+    place = desk / "runs" / "long" / "seeds.json"
+    asked = json.loads(place.read_text())
+    for seed in range(2):
+        state = json.loads((place.parent / f"seed-{seed}" / "trainer" / "state.json").read_text())
+        assert state["frames"] >= 512
+    shutil.rmtree(place.parent / "seed-1" / "trainer")  # as if it had not come so far
+    asked["record"]["agent"]["learning"]["timesteps"] = 1024
+    place.write_text(json.dumps(asked))
+    done = mtquant("train", "--resume", "long")
+    assert done.code == 0, done.err
+    assert "seed 0: resumed  at" in done.out and "seed 1: resumed" not in done.out
+    assert "Deployed: the median seed by validation reward" in done.out
+    assert (desk / "models" / "checkpoints" / "long").is_dir()

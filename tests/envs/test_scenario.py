@@ -7,6 +7,8 @@ from mtquant.agents.rules import RsiReversion
 from mtquant.config.data import given_market
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError, DataError
+from mtquant.features.observed import observed_features
+from mtquant.sim.simulator import Simulator
 
 
 def test_the_rewards_g_has_unit_deviation_at_full_size(gold_scenario):
@@ -62,11 +64,14 @@ class Windowed(RsiReversion):
 
 
 def test_a_window_is_the_last_bars_oldest_first(gold_scenario):
-    one = gold_scenario.features(RsiReversion())
-    three = gold_scenario.features(Windowed())
-    row = gold_scenario.first_row + 50
-    assert three.shape == (4_000, 3)
-    np.testing.assert_array_equal(three[row], one[row - 2 : row + 1, 0])
+    rows, row = gold_scenario.features(Windowed()), gold_scenario.first_row + 50
+    tape = gold_scenario.tape(rows, gold_scenario.rows("all"), window=3)
+    assert tape.rules["first"][0] == gold_scenario.first_row + 2
+    seen = Simulator(tape).place(0, row, row + 5, 10_000.0)
+    assert seen.shape == (3 + 8,)
+    np.testing.assert_array_equal(seen[:3], rows[row - 2 : row + 1, 0])
+    views = observed_features(Windowed(), gold_scenario.pipeline, gold_scenario.market.panel)
+    np.testing.assert_array_equal(views[row], seen[:3])
 
 
 def test_splits_do_not_touch(gold_scenario):

@@ -16,7 +16,7 @@ from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.config.assemble import assemble_tape, warm_up
 from mtquant.config.schema import EnvConfig
-from mtquant.features.observed import observed_features
+from mtquant.features.observed import observed_rows
 from mtquant.features.pipeline import FeaturePipeline, FittedPipeline
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
@@ -155,19 +155,20 @@ class World:
         self.context_specs = tuple(SPEC.model_copy(update={"name": b.symbol}) for b in context)
         self.pipeline: FittedPipeline = FeaturePipeline(env.features, env.symbols).fit(self.panel)
         first = max(warm_up(self.pipeline, env) - 1, self.pipeline.first_valid(self.panel))
-        self.rows = (first, len(self.panel) - 1)
+        self.rows = (first + agent.window - 1, len(self.panel) - 1)
 
     def tape(self) -> Tape:
-        features = observed_features(self.agent, self.pipeline, self.panel)
+        features = observed_rows(self.agent, self.pipeline, self.panel)
         rules = self.env.rules(reward_scale=1.0)
-        return assemble_tape(self.env, self.panel, self.specs, features, rules)
+        tape = assemble_tape(self.env, self.panel, self.specs, features, rules)
+        return tape._replace(window=self.agent.window)
 
     def backtest(self) -> Run:
         simulator, run = Simulator(self.tape()), Run()
         first, last = self.rows
-        observation = simulator.place(0, first, last, self.env.account.capital)
+        observation, state = simulator.place(0, first, last, self.env.account.capital), None
         for _ in range(last - first):
-            action, _ = self.agent.predict(observation)
+            action, state = self.agent.predict(observation, state)
             observation, _, _ = simulator.step_lane(0, action.reshape(1, -1))
             run.take(simulator.book)
         return run

@@ -110,7 +110,7 @@ def test_other_schemas_are_refused(journal, version):
         database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with pytest.raises(
-        ConfigError, match=f"schema version {version}, this mtquant reads 4; choose"
+        ConfigError, match=f"schema version {version}, this mtquant reads 5; choose"
     ):
         Journal(journal.path)
 

@@ -28,9 +28,16 @@ class RoughScenario(Scenario):
     reject: float = 0.0
     partial: float = 0.0
 
-    def tape(self, features: Float32, rows: tuple[int, int], *, training: bool = False) -> Tape:
+    def tape(
+        self,
+        features: Float32,
+        rows: tuple[int, int],
+        *,
+        window: int = 1,
+        training: bool = False,
+    ) -> Tape:
         """A tape with the server's rules."""
-        tape = super().tape(features, rows, training=training)
+        tape = super().tape(features, rows, window=window, training=training)
         tape.rules["reject_probability"] = self.reject
         tape.rules["partial_probability"] = self.partial
         return tape

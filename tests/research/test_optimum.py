@@ -39,6 +39,7 @@ from mtquant.research.optimum import (
 #: The penalty of the shipped reward.
 PENALTY = 0.05
 
+SLOW = pytest.mark.slow
 PREDICTABLE = ("lead_lag", "slow_alpha", "ou_price_easy", "hidden_regime", "season", "quadratic")
 
 
@@ -64,12 +65,12 @@ def flips_at(best: Optimum, states: np.ndarray) -> float:
         (LeadLag(rho=0.10, cost=0.05), 0.039559),
         (LeadLag(rho=0.08, cost=0.04), 0.031647),
         (SlowAlpha(phi=0.90, rho=0.06, cost=0.10), 0.03453),
-        (SlowAlpha(phi=0.97, rho=0.05, cost=0.20), 0.03064),
-        (SlowAlpha(phi=0.90, rho=0.10, cost=0.10), 0.06406),
-        (OUPrice(k=0.005, cost=0.10), 0.03831),
+        pytest.param(SlowAlpha(phi=0.97, rho=0.05, cost=0.20), 0.03064, marks=SLOW),
+        pytest.param(SlowAlpha(phi=0.90, rho=0.10, cost=0.10), 0.06406, marks=SLOW),
+        pytest.param(OUPrice(k=0.005, cost=0.10), 0.03831, marks=SLOW),
         (OUPrice(k=0.010, cost=0.50), 0.04719),
         (HiddenRegime(mu=0.10, q=0.01, cost=0.10), 0.03138),
-        pytest.param(HiddenRegime(mu=0.06, q=0.002, cost=0.10), 0.02600, marks=pytest.mark.slow),
+        pytest.param(HiddenRegime(mu=0.06, q=0.002, cost=0.10), 0.02600, marks=SLOW),
         (Season(a=0.08, d=0.05, cost=0.10), 0.03460),
         (planted("leak"), 0.749),
     ],
@@ -87,20 +88,32 @@ def test_an_independent_factor_is_worth_two_calls(law: PlantedLaw, rho: float) -
     assert optimum(law).value == pytest.approx(lead_lag_value(rho, law.cost), rel=5e-4)
 
 
-def test_thresholds_are_the_known_ones() -> None:
-    # A cell of the grid is 0.003 in rho f, and 0.5 in p.
+def test_the_threshold_of_a_slow_alpha_is_the_known_one() -> None:
+    # A cell of the grid is 0.003 in rho f.
     alpha = flips_at(optimum(SlowAlpha()), np.linspace(-5, 5, 201))
     assert 0.06 * alpha == pytest.approx(0.036, abs=0.003)
+
+
+@SLOW
+def test_the_threshold_of_a_price_is_the_known_one() -> None:
+    # A cell of the grid is 0.5 in p.
     price = flips_at(optimum(OUPrice()), np.linspace(5, -5, 201)) * OUPrice().deviation
     assert price == pytest.approx(-2.63, abs=0.5)
-    for law, belief in ((HiddenRegime(), 0.602), (HiddenRegime(mu=0.06, q=0.002), 0.592)):
-        chain = belief_chain(law, 201)  # of which these are the first cells that are long
-        becomes_long = np.argmax(solve(chain, Terms(law.cost)).policy[0] == 1.0)
-        assert 1.0 / (1.0 + math.exp(-chain.state[becomes_long])) == pytest.approx(belief, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("law", "belief"),
+    [(HiddenRegime(), 0.602), pytest.param(HiddenRegime(mu=0.06, q=0.002), 0.592, marks=SLOW)],
+    ids=repr,
+)
+def test_the_threshold_of_a_belief_is_the_known_one(law: HiddenRegime, belief: float) -> None:
+    chain = belief_chain(law, 201)  # of which this is the first cell that is long
+    becomes_long = np.argmax(solve(chain, Terms(law.cost)).policy[0] == 1.0)
+    assert 1.0 / (1.0 + math.exp(-chain.state[becomes_long])) == pytest.approx(belief, abs=5e-4)
 
 
 def test_linear_cost_without_penalty_is_all_or_nothing() -> None:
-    for law in (LeadLag(), SlowAlpha(), OUPrice()):
+    for law in (LeadLag(), SlowAlpha(), OUPrice(k=0.010, cost=0.50)):
         best = optimum(law)
         held = best.positions(law.draw(5_000, 1))
         assert set(np.unique(held)) <= {-1.0, 0.0, 1.0} and best.exposure == pytest.approx(1.0)
@@ -117,7 +130,11 @@ def test_the_season_is_flat_between_its_waves() -> None:
         assert np.abs(at - position).max() < 0.35, f"{hours}"
 
 
-@pytest.mark.parametrize("law", [SlowAlpha(), OUPrice(k=0.02), HiddenRegime()], ids=repr)
+@pytest.mark.parametrize(
+    "law",
+    [SlowAlpha(), *(pytest.param(law, marks=SLOW) for law in (OUPrice(k=0.02), HiddenRegime()))],
+    ids=repr,
+)
 def test_another_grid_of_states_changes_little(law: PlantedLaw) -> None:
     terms = Terms(law.cost, 0.0, PENALTY)
     other = (
@@ -127,7 +144,7 @@ def test_another_grid_of_states_changes_little(law: PlantedLaw) -> None:
     assert solve(other, terms).value == pytest.approx(value, rel=1.5e-3)
 
 
-@pytest.mark.parametrize("name", ["slow_alpha", "season", "quadratic"])
+@pytest.mark.parametrize("name", ["slow_alpha", "season", pytest.param("quadratic", marks=SLOW)])
 def test_a_finer_grid_of_positions_changes_little(name: str) -> None:
     law = PRESETS[name]
     terms = Terms(law.cost, law.cost_quadratic, PENALTY)
@@ -137,7 +154,7 @@ def test_a_finer_grid_of_positions_changes_little(name: str) -> None:
     assert optimum(law, downside_penalty=PENALTY).value == pytest.approx(finer, rel=2e-3)
 
 
-@pytest.mark.parametrize("name", PREDICTABLE)
+@pytest.mark.parametrize("name", [*PREDICTABLE[:-1], pytest.param("quadratic", marks=SLOW)])
 def test_the_policy_earns_its_value_on_drawn_histories(name: str) -> None:
     best = optimum(PRESETS[name], downside_penalty=PENALTY)
     values, turnover, exposure = [], [], []
@@ -154,7 +171,9 @@ def test_the_policy_earns_its_value_on_drawn_histories(name: str) -> None:
     assert np.mean(exposure) == pytest.approx(best.exposure, rel=0.03)
 
 
-@pytest.mark.parametrize("name", ["slow_alpha", "lead_lag", "ou_price_easy", "hidden_regime"])
+@pytest.mark.parametrize(
+    "name", ["slow_alpha", "lead_lag", pytest.param("ou_price_easy", marks=SLOW), "hidden_regime"]
+)
 @pytest.mark.parametrize("penalty", [0.0, PENALTY])
 def test_no_threshold_policy_beats_the_optimum(name: str, penalty: float) -> None:
     whole = drawn(name, 1)
@@ -237,7 +256,16 @@ def test_on_a_martingale_flat_is_best_and_trading_loses(name: str) -> None:
     assert math.isnan(best.share(0.0))
 
 
-@pytest.mark.parametrize("name", PREDICTABLE)
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("slow_alpha", "lead_lag", "season"),
+        *(
+            pytest.param(name, marks=SLOW)
+            for name in ("ou_price_easy", "hidden_regime", "quadratic")
+        ),
+    ],
+)
 def test_the_penalty_takes_value_and_size(name: str) -> None:
     free, mild, harsh = (optimum(PRESETS[name], None, penalty) for penalty in (0.0, 0.05, 0.2))
     assert free.value == mild.linear_value == harsh.linear_value
@@ -276,7 +304,7 @@ def test_what_cannot_be_solved_or_scored_is_refused() -> None:
             conditional_value(whole, held)
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("name", [*PREDICTABLE, "ou_price", "slow_alpha_slow", "leak"])
 def test_the_policy_earns_its_value_in_the_long_run(name: str) -> None:
     best = optimum(PRESETS[name], downside_penalty=PENALTY)

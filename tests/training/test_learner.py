@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from stable_baselines3 import PPO, SAC
+from stable_baselines3 import A2C, PPO, SAC, TD3
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv
 
+from mtquant.agents.policy import OnnxPolicy
 from mtquant.config.load import load_agent
 from mtquant.config.schema import AgentConfig
 from mtquant.errors import ConfigError
+from mtquant.training.export import export_policy
 from mtquant.training.learner import (
     LEARNERS,
     POLICY_KEYS,
@@ -25,6 +29,9 @@ from mtquant.training.learner import (
 )
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "agents"
+# Names that the algorithm keeps in another shape, or not at all.
+NOT_KEPT = {"clip_range", "train_freq", "use_rms_prop"}
+ALGORITHMS = {"ppo": PPO, "a2c": A2C, "sac": SAC, "td3": TD3}
 SHIPPED = [path.stem for path in sorted(CONFIGS.glob("*.yaml"))]
 
 
@@ -51,15 +58,18 @@ def test_every_shipped_learner_builds_as_its_file_says(name):
         with pytest.raises(ConfigError, match="kind of learning agent"):
             learner_class(config.kind)
         return
+    if config.window > 1:
+        pytest.skip("its extractor asks the env for its columns")
     model = build_learner(config, Still(config.learning.n_envs), 3)
-    assert type(model) is {"ppo": PPO, "sac": SAC}[config.kind]
+    assert isinstance(model, LEARNERS[config.kind])
+    assert isinstance(model, ALGORITHMS.get(config.kind, object))
     assert model.seed == 3 and model.device == torch.device("cpu")
     for key, value in config.params.items():
-        if isinstance(value, (int, float)) and key not in {"clip_range", "train_freq"}:
+        if isinstance(value, (int, float)) and key not in NOT_KEPT:
             assert getattr(model, key) == value, key
 
 
-def test_both_learners_ship():
+def test_every_learner_ships():
     kinds = {load_agent(str(CONFIGS / f"{name}.yaml"))[0].kind for name in SHIPPED}
     assert set(LEARNERS) <= kinds
 
@@ -82,6 +92,29 @@ def test_names_become_classes():
     assert chosen["activation_fn"] == "relu", "the configuration is left as it was"
 
 
+def test_noise_is_chosen_by_name():
+    noise = build("td3", action_noise={"kind": "normal", "sigma": 0.25}).action_noise
+    assert type(noise) is NormalActionNoise and noise._sigma.tolist() == [0.25]
+    slow = {"kind": "ornstein_uhlenbeck", "sigma": 0.5, "theta": 0.1, "dt": 1}
+    noise = build("sac", action_noise=slow).action_noise
+    assert type(noise) is OrnsteinUhlenbeckActionNoise
+    assert (noise._sigma.tolist(), noise._theta, noise._dt) == ([0.5], 0.1, 1)
+    assert build("td3", action_noise=None).action_noise is None
+
+
+@pytest.mark.parametrize("kind", sorted(ALGORITHMS))
+def test_what_is_exported_is_what_was_learned(kind):
+    model = build(kind, policy_kwargs={"net_arch": [6]})
+    with torch.no_grad():
+        for weight in model.policy.parameters():
+            weight.mul_(4.0)
+    rows = np.random.default_rng(0).uniform(-5.0, 5.0, (200, 6)).astype(np.float32)
+    agent = OnnxPolicy(export_policy(model), name=kind, inputs=tuple("abcdef"))
+    answers = np.array([agent.predict(row)[0] for row in rows])
+    expected = model.predict(rows, deterministic=True)[0]
+    assert np.abs(answers - expected).max() <= 1e-5 and np.ptp(expected) > 0.1
+
+
 def test_equal_seeds_begin_with_equal_weights():
     first, again, other = (
         build(seed=seed).policy.state_dict()["action_net.weight"] for seed in (5, 5, 6)
@@ -94,6 +127,8 @@ def test_equal_seeds_begin_with_equal_weights():
     [
         ({"n_step": 8}, "unknown parameter 'n_step'; did you mean 'n_steps'"),
         ({"learning_rat": 0.1}, "did you mean 'learning_rate'"),
+        ({"learning_rate": {"from": 1, "too": 0}}, "unknown key 'too'; did you mean 'to'"),
+        ({"learning_rate": {"from": 1, "to": 0, "shape": "cosin"}}, "did you mean 'cosine'"),
         ({"policy_kwargs": {"net_arc": [8]}}, "unknown key 'net_arc'; did you mean 'net_arch'"),
         ({"policy_kwargs": {"activation_fn": "tahn"}}, "'tahn'; did you mean 'tanh'"),
         ({"policy_kwargs": {"activation_fn": "torch.nn.Tanh"}}, "unknown activation_fn"),
@@ -138,6 +173,32 @@ def test_a_wrong_value_is_refused_in_one_sentence(kind, params):
 def test_an_unknown_kind_names_the_nearest(kind, near):
     with pytest.raises(ConfigError, match=f"'{kind}'.*{near}"):
         learner_class(kind)
+
+
+@pytest.mark.parametrize(
+    ("noise", "told"),
+    [
+        ("normal", "must be like {kind: normal, sigma: 0.2}"),
+        ({"kind": "normal"}, "must be like {kind: normal, sigma: 0.2}"),
+        ({"kind": "norm", "sigma": 0.1}, "'norm'; did you mean 'normal'"),
+        ({"kind": "os.system", "sigma": 0.1}, "unknown kind 'os.system'"),
+        ({"kind": "normal", "sigma": 0.1, "theta": 1}, "unknown key 'theta'"),
+        ({"kind": "normal", "sigma": -0.1}, "action_noise.sigma = -0.1 must be a number, 0 or"),
+        ({"kind": "normal", "sigma": "big"}, "action_noise.sigma = 'big' must be a number"),
+    ],
+    ids=str,
+)
+def test_noise_that_is_none_is_refused(noise, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        build("td3", action_noise=noise)
+
+
+def test_optimizer_options_are_never_dropped_in_silence():
+    options = {"optimizer_kwargs": {"weight_decay": 0.5}}
+    with pytest.raises(ConfigError, match="use_rms_prop: false"):
+        build("a2c", policy_kwargs=options)
+    optimizer = build("a2c", policy_kwargs=options, use_rms_prop=False).policy.optimizer
+    assert optimizer.param_groups[0]["weight_decay"] == 0.5
 
 
 def test_policy_kwargs_pass_on_what_they_know():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import BundleError, ConfigError, DataError, MTQuantError
 from mtquant.market.store import Source, Store
 from mtquant.sim.simulator import Simulator
-from mtquant.training import callbacks
+from mtquant.training import callbacks, state
 from mtquant.training.export import flat_policy
 from mtquant.training.trainer import Interrupted, resume_training, run_training
 
@@ -111,22 +113,10 @@ def test_a_finished_run_whose_bundle_was_lost_is_written_again(stored, small_run
     same_bundle(resume(stored), small_run.bundle)
 
 
-def test_a_stopped_sac_goes_on(stored, heard, small_agent):
-    params = {"learning_starts": 64, "batch_size": 32, "buffer_size": 2000}
-    agent = small_agent.model_copy(
-        update={"kind": "sac", "params": {**params, "policy_kwargs": {"net_arch": [8]}}}
-    )
-    with pytest.raises(Interrupted):
-        run_training(
-            replace(stored, agent=agent, timesteps=1024),
-            listener=heard(KeyboardInterrupt(), 512, "validation"),
-        )
-    assert resume(stored).manifest.timesteps == 1024
-
-
 def test_numbers_drawn_elsewhere_do_not_matter(stopped, small_run):
-    np.random.default_rng().random(3)
+    random.seed(99)
     np.random.seed(99)
+    torch.manual_seed(99)
     same_bundle(resume(stopped), small_run.bundle)
 
 
@@ -144,13 +134,36 @@ def test_no_run_at_all(config):
         resume(config)
 
 
+def test_a_run_is_on_disk_from_its_first_frame(stored, heard, small_run):
+    with pytest.raises(RuntimeError):
+        run_training(stored, listener=heard(RuntimeError("power"), 16))
+    news = heard()
+    same_bundle(resume(stored, listener=news), small_run.bundle)
+    assert "resumed  at 0 frames" in news.texts
+
+
+def test_a_kill_between_two_renames_loses_nothing(stopped, small_run):
+    run = stopped.runs / "run"
+    (run / "trainer").rename(run / ".trainer-x-old")
+    (run / ".trainer-x").mkdir()
+    same_bundle(resume(stopped), small_run.bundle)
+    assert sorted(path.name for path in run.glob(".trainer*")) == []
+
+
+def test_other_runs_are_left_alone(stopped):
+    beside = stopped.runs / "beside" / ".trainer-y"
+    beside.mkdir(parents=True)
+    resume(stopped)
+    assert beside.is_dir()
+
+
 def test_other_bars_are_refused(stopped, easy_bars, tmp_path):
-    state = stopped.runs / "run" / "trainer" / "state.json"
-    told = json.loads(state.read_text())
+    path = stopped.runs / "run" / "trainer" / "state.json"
+    told = json.loads(path.read_text())
     store = tmp_path / "others"
     Store(store).add(easy_bars[:1999], Source("x", "utc", 1999, "", ""))
     told["record"]["data_dir"] = str(store)
-    state.write_text(json.dumps(told))
+    path.write_text(json.dumps(told))
     with pytest.raises(DataError, match="began with other bars"):
         resume(stopped)
 
@@ -172,7 +185,12 @@ Edit = Callable[[dict[str, Any]], Any]
         lambda state: state.pop("schema_version"),
         lambda state: state.pop("frames"),
         lambda state: state.update(frames="many"),
-        lambda state: state.pop("updates"),
+        lambda state: state.update(frames=state["frames"] + 512),
+        lambda state: state.update(validated=0),
+        lambda state: state.update(stale=3),
+        lambda state: state["facts"].update(updates=1),
+        lambda state: state.update(files={}),
+        lambda state: state.pop("seal"),
         lambda state: state.pop("record"),
         lambda state: state.update(record=3),
         lambda state: state.update(selection=None),
@@ -180,13 +198,13 @@ Edit = Callable[[dict[str, Any]], Any]
         lambda state: state["record"].pop("agent"),
         lambda state: state["record"].update(agent={"kind": "ppo", "extra": 1}),
     ],
-    ids=range(11),
+    ids=range(16),
 )
 def test_an_altered_state_is_refused_in_one_sentence(stopped, edit: Edit):
     path = stopped.runs / "run" / "trainer" / "state.json"
-    state = json.loads(path.read_text())
-    edit(state)
-    path.write_text(json.dumps(state))
+    told = json.loads(path.read_text())
+    edit(told)
+    path.write_text(json.dumps(told))
     assert_refused(stopped)
 
 
@@ -196,15 +214,18 @@ def test_a_damaged_state_is_refused_in_one_sentence(stopped, content):
     assert_refused(stopped)
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "junk"])
-@pytest.mark.parametrize("name", ["parameters.pt", "arrays.npz"])
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "junk", "a bit"])
+@pytest.mark.parametrize("name", ["parameters.pt", "tensors.pt", "arrays.npz", "tried.npz"])
 def test_a_damaged_file_is_refused_in_one_sentence(stopped, name, damage):
     path: Path = stopped.runs / "run" / "trainer" / name
     content = path.read_bytes()
     if damage == "missing":
         path.unlink()
     else:
-        path.write_bytes({"empty": b"", "cut": content[:300], "junk": b"junk" * 99}[damage])
+        bit = bytearray(content)
+        bit[len(bit) // 2] ^= 1
+        damaged = {"empty": b"", "cut": content[:300], "junk": b"junk" * 99, "a bit": bit}
+        path.write_bytes(damaged[damage])
     assert_refused(stopped)
 
 
@@ -231,8 +252,13 @@ def test_arrays_are_never_unpickled(stopped):
         def __reduce__(self):
             return pytest.fail, ("a pickle was read",)
 
-    path = stopped.runs / "run" / "trainer" / "arrays.npz"
+    folder = stopped.runs / "run" / "trainer"
+    path = folder / "arrays.npz"
     with np.load(path) as arrays:
         columns = dict(arrays)
     np.savez(path, **{**columns, "torch_rng": np.array([Trap()], object)})
+    told = json.loads((folder / "state.json").read_text())
+    told["files"]["arrays.npz"] = state.file_digest(path)
+    told["seal"] = state._seal(told)
+    (folder / "state.json").write_text(json.dumps(told))
     assert_refused(stopped)

@@ -1,0 +1,299 @@
+"""Actor and critic as plain matrices: forward, backward and Adam in numpy.
+
+A layer is one matrix ``[inputs + 1, outputs]`` whose last row is the bias; what goes into it has a
+last column of ones. So a layer is one product forward and two backward. All matrices of a policy
+lie in one flat array, as do their gradients and Adam's moments: a step is a dozen operations,
+whatever the layers. torch's tensors are read before an update and written after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from stable_baselines3.common.policies import ActorCriticPolicy
+
+from mtquant.training.band import BandHead, BandPolicy
+
+Array = npt.NDArray[Any]
+ROWS = 1024  # at once: what belongs to them stays in the core's own cache
+BLOCK = 128  # rows of one product: BLAS multiplies small matrices without packing them first
+
+
+class Mlp:
+    """Linear layers with tanh or ReLU between them."""
+
+    def __init__(
+        self, first: Array, weights: Sequence[Array], gradients: Sequence[Array], activation: str
+    ) -> None:
+        """Lay out the buffers.
+
+        Args:
+            first: ``[rows, inputs + 1]``, where the caller puts observations; the last column is 1.
+            weights: Matrix of each layer, ``[inputs + 1, outputs]``.
+            gradients: Where :meth:`backward` leaves each layer's gradient.
+            activation: ``tanh`` or ``relu``.
+        """
+        self.weights, self.gradients = weights, gradients
+        self.tanh = activation == "tanh"
+        shape = [(len(first), matrix.shape[1] + 1) for matrix in weights[:-1]]
+        self.inputs = [first, *(np.ones(size, first.dtype) for size in shape)]
+        self._errors = [np.zeros(size, first.dtype) for size in shape]
+        self._slopes = [np.zeros(size, first.dtype) for size in shape]
+
+    def forward(self, n: int) -> Array:
+        """Outputs ``[n, outputs]`` for the first ``n`` rows of ``first``."""
+        for weights, (x, h) in zip(self.weights, pairwise(self.inputs), strict=False):
+            h = h[:n]
+            np.matmul(_blocks(x[:n]), weights, out=_blocks(h[:, :-1]))
+            if self.tanh:
+                np.tanh(h, out=h)
+            else:
+                np.maximum(h, 0.0, out=h)
+            h[:, -1] = 1.0
+        outputs: Array = self.inputs[-1][:n] @ self.weights[-1]
+        return outputs
+
+    def backward(self, error: Array) -> None:
+        """Gradients of a loss whose derivative by the last outputs is ``error``."""
+        n = len(error)
+        for k in range(len(self.weights) - 1, -1, -1):
+            x = self.inputs[k][:n]
+            by_block = np.matmul(_blocks(x).swapaxes(1, 2), _blocks(error))
+            np.add.reduce(by_block, axis=0, out=self.gradients[k])
+            if k > 0:
+                before = self._errors[k - 1][:n]
+                _back_through(error, self.weights[k], before)
+                before *= self._slope(k, n)
+                error = before[:, :-1]
+
+    def _slope(self, k: int, n: int) -> Array:
+        """Derivative of the activation before layer ``k``, from its value."""
+        h, slope = self.inputs[k][:n], self._slopes[k - 1][:n]
+        if self.tanh:
+            np.multiply(h, h, out=slope)
+            np.subtract(1.0, slope, out=slope)
+        else:
+            np.greater(h, 0.0, out=slope)
+        return slope
+
+
+class BandMlp(Mlp):
+    """The actor before a :class:`mtquant.training.band.BandHead`, and the head."""
+
+    def __init__(self, policy: BandPolicy, first: Array, *arguments: Any) -> None:
+        """As :class:`Mlp`; where positions are seen, and in what unit, is the policy's."""
+        super().__init__(first, *arguments)
+        self.held = [first.shape[1] - 1 + column for column in policy.held]
+        self.unit = np.array(policy.unit, np.float32).astype(first.dtype)
+        self._reach = self._side = np.zeros(0, first.dtype)
+
+    def forward(self, n: int) -> Array:
+        """Mean actions ``[n, A]`` for the first ``n`` rows of ``first``."""
+        centre, self._reach = np.split(super().forward(n), 2, axis=1)
+        width = np.logaddexp(self._reach, 0.0)
+        held = self.inputs[0][:n, self.held] * self.unit
+        lower, upper = centre - width, centre + width
+        self._side = np.greater(held, upper).astype(held.dtype) - np.less(held, lower)
+        means: Array = np.minimum(np.maximum(held, lower), upper)
+        return means
+
+    def backward(self, error: Array) -> None:
+        """Inside the band nothing moves the mean; at an edge its centre and width do."""
+        moved = error * self._side
+        by_reach = moved / (1.0 + np.exp(-self._reach))
+        super().backward(np.concatenate((moved * self._side, by_reach), axis=1))
+
+
+def _blocks(rows: Array) -> Array:
+    """``[n, k]`` as ``[n / BLOCK, BLOCK, k]``; as one block where that leaves a rest."""
+    n, width = rows.shape
+    return rows.reshape(-1, n if n % BLOCK else BLOCK, width)
+
+
+def _back_through(error: Array, weights: Array, before: Array) -> None:
+    """``error`` times the transposed weights; the last column of ``before`` is of no use."""
+    if weights.shape[1] == 1:
+        np.dot(np.ascontiguousarray(error), weights.T, out=before)  # matmul: no BLAS for these
+    else:
+        backward = np.ascontiguousarray(weights[:-1].T)
+        np.matmul(_blocks(error), backward, out=_blocks(before[:, :-1]))
+
+
+def _layers(policy: ActorCriticPolicy) -> list[list[torch.nn.Linear]]:
+    """The linear layers of the actor, then those of the critic."""
+    extractor, head = policy.mlp_extractor, policy.action_net
+    if isinstance(head, BandHead):
+        head = head.edges
+    networks = ((extractor.policy_net, head), (extractor.value_net, policy.value_net))
+    return [
+        [layer for layer in (*hidden, last) if isinstance(layer, torch.nn.Linear)]
+        for hidden, last in networks
+    ]
+
+
+class ActorCritic:
+    """A policy's actor, critic and ``log_std``.
+
+    Attributes:
+        weights: All of them, flat.
+        gradient: Of the weights, flat, in the same order.
+        log_std: View of the weights, ``[actions]``; its own where it is given and not learned.
+        log_std_gradient: View of the gradient; of no use where it is not learned.
+        first: ``[ROWS, observations + 1]``: the rows that both networks read.
+        actor: To the mean action.
+        critic: To the value.
+    """
+
+    def __init__(self, policy: ActorCriticPolicy, dtype: type[np.floating[Any]] = np.float32):
+        """Lay out the arrays and read the policy's weights."""
+        actor, critic = _layers(policy)
+        log_std = policy.get_parameter("log_std")
+        self.parameters = [log_std] if log_std.requires_grad else []
+        for layer in (*actor, *critic):
+            self.parameters += layer.parameters()  # weight, then bias
+        count = sum(parameter.numel() for parameter in self.parameters)
+        self.weights, self.gradient = np.zeros(count, dtype), np.zeros(count, dtype)
+        self._part = np.zeros_like(self.gradient)
+        given = [] if log_std.requires_grad else [log_std.data.numpy().astype(dtype)]
+        unused = [np.zeros_like(one) for one in given]
+        self.log_std, *weights = given + self._matrices(self.weights)
+        self.log_std_gradient = (unused + self._matrices(self.gradient))[0]
+        self._log_std_part, *gradients = unused + self._matrices(self._part)
+        self.first = np.ones((ROWS, actor[0].in_features + 1), dtype)
+        activation = "tanh" if policy.activation_fn is torch.nn.Tanh else "relu"
+        cut = len(actor)
+        arguments = (self.first, weights[:cut], gradients[:cut], activation)
+        self.actor = Mlp(*arguments)
+        if isinstance(policy, BandPolicy):
+            self.actor = BandMlp(policy, *arguments)
+        self.critic = Mlp(self.first, weights[cut:], gradients[cut:], activation)
+        self.read(self.weights, [parameter.data for parameter in self.parameters])
+
+    def _matrices(self, flat: Array) -> list[Array]:
+        """``log_std``, if it is learned, and each layer's matrix as views of a flat array."""
+        learned = len(self.parameters) % 2
+        shapes: list[tuple[int, ...]] = [tuple(one.shape) for one in self.parameters[:learned]]
+        for weight in self.parameters[learned::2]:
+            shapes.append((weight.shape[1] + 1, weight.shape[0]))
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
+        parts = np.split(flat, ends[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _places(self, flat: Array) -> Iterator[Array]:
+        """Each parameter's place in a flat array, in the parameter's own shape."""
+        matrices = self._matrices(flat)
+        if len(self.parameters) % 2:
+            yield matrices.pop(0)
+        for matrix in matrices:
+            yield matrix[:-1].T
+            yield matrix[-1]
+
+    def read(self, flat: Array, tensors: Sequence[torch.Tensor]) -> None:
+        """Copy one tensor for each parameter into a flat array."""
+        for place, tensor in zip(self._places(flat), tensors, strict=True):
+            place[...] = tensor.numpy()
+
+    def tensors(self, flat: Array) -> list[torch.Tensor]:
+        """The reverse: new tensors, one for each parameter."""
+        return [torch.from_numpy(place.copy(order="C")) for place in self._places(flat)]
+
+    def write(self) -> None:
+        """Copy the weights into the policy."""
+        for parameter, tensor in zip(self.parameters, self.tensors(self.weights), strict=True):
+            parameter.data.copy_(tensor)
+
+    @np.errstate(all="ignore")
+    def std(self) -> Array:
+        """Deviation of the actions, ``[A]``."""
+        deviation: Array = np.exp(self.log_std)
+        return deviation
+
+    def forward(self, n: int) -> tuple[Array, Array]:
+        """Mean actions ``[n, A]`` and values ``[n]`` for the first ``n`` rows of ``first``."""
+        return self.actor.forward(n), self.critic.forward(n)[:, 0]
+
+    def add_gradient(self, by_means: Array, by_log_std: Array, by_values: Array) -> None:
+        """Add to the gradient what follows from the loss's derivatives by the outputs.
+
+        Args:
+            by_means: ``[n, A]``, of the rows of the last :meth:`forward`.
+            by_log_std: ``[A]``.
+            by_values: ``[n, 1]``.
+        """
+        self._log_std_part[...] = by_log_std
+        self.actor.backward(by_means)
+        self.critic.backward(by_values)
+        self.gradient += self._part
+
+    def values(self, observations: Array) -> Array:
+        """The critic's values ``[n]`` of observations ``[n, O]``, however many."""
+        return self._outputs(self.critic, observations)[:, 0]
+
+    def means(self, observations: Array) -> Array:
+        """The actor's mean actions ``[n, actions]`` for observations ``[n, O]``, however many."""
+        return self._outputs(self.actor, observations)
+
+    @np.errstate(all="ignore")
+    def _outputs(self, network: Mlp, observations: Array) -> Array:
+        parts = []
+        for begin in range(0, len(observations), ROWS):
+            part = observations[begin : begin + ROWS]
+            self.first[: len(part), :-1] = part
+            parts.append(network.forward(len(part)))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+class Adam:
+    """torch's Adam and AdamW over flat arrays; their state stays in torch's optimiser.
+
+    Kingma and Ba (2015); decoupled decay after Loshchilov and Hutter (2019).
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, network: ActorCritic) -> None:
+        """Read the moments and the settings of this update."""
+        self._optimizer, self._network = optimizer, network
+        self._settings = optimizer.param_groups[0]
+        states = [optimizer.state.get(parameter, {}) for parameter in network.parameters]
+        weights = network.weights
+        self.mean, self.square = np.zeros_like(weights), np.zeros_like(weights)
+        self._spare, self.steps = np.empty_like(weights), 0
+        if all(states):
+            self.steps = int(states[0]["step"])
+            network.read(self.mean, [state["exp_avg"] for state in states])
+            network.read(self.square, [state["exp_avg_sq"] for state in states])
+
+    def step(self) -> None:
+        """Move the network's weights along its gradient."""
+        weights, gradient, spare = self._network.weights, self._network.gradient, self._spare
+        rate, decay = self._settings["lr"], self._settings["weight_decay"]
+        beta, gamma = self._settings["betas"]
+        self.steps += 1
+        if decay and self._settings["decoupled_weight_decay"]:
+            weights *= 1.0 - rate * decay
+        elif decay:
+            gradient += decay * weights
+        self.mean *= beta
+        self.mean += np.multiply(gradient, 1.0 - beta, out=spare)
+        self.square *= gamma
+        np.multiply(gradient, gradient, out=spare)
+        spare *= 1.0 - gamma
+        self.square += spare
+        np.sqrt(self.square, out=spare)
+        spare /= sqrt(1.0 - gamma**self.steps)
+        spare += self._settings["eps"]
+        np.divide(self.mean, spare, out=spare)
+        spare *= rate / (1.0 - beta**self.steps)
+        weights -= spare
+
+    def write(self) -> None:
+        """Leave the moments where torch keeps them."""
+        means, squares = self._network.tensors(self.mean), self._network.tensors(self.square)
+        for parameter, mean, square in zip(self._network.parameters, means, squares, strict=True):
+            state = {"step": torch.tensor(float(self.steps)), "exp_avg": mean, "exp_avg_sq": square}
+            self._optimizer.state[parameter] = state
