@@ -77,6 +77,7 @@ def test_compiled_and_plain_agree_bit_for_bit(tmp_path):
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="already without the JIT")
+@pytest.mark.slow
 def test_the_marked_tests_pass_without_the_jit():
     folders = ["tests/sim", "tests/risk"]
     arguments = ["-m", "pytest", "-m", "nojit", "-x", "-p", "no:cacheprovider", *folders]
