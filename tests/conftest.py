@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,11 @@ from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
 from mtquant.sim.account import Tape
 from mtquant.sim.tape import broker_days, contract_rows, market_columns, rules_row
+
+# A shell that starts the tests in the background has them ignore Ctrl-C, and with them every
+# process whose Ctrl-C is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if TYPE_CHECKING:
     from mtquant.agents.bundle import Bundle

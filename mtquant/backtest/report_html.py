@@ -127,10 +127,9 @@ def render_page(page: Page) -> str:
         div_id="run",
         config=CHART,
     )
-    title = escape(page.title)
     facts = "".join(f"<div><dt>{escape(k)}</dt><dd>{escape(v)}</dd></div>" for k, v in page.facts)
     parts = [
-        f"<h1>{title}</h1>",
+        f"<h1>{escape(page.title)}</h1>",
         f'<p class="banner" role="alert">{escape(page.warning)}</p>' if page.warning else "",
         f'<p class="outcome">{escape(page.outcome)}</p>' if page.outcome else "",
         f"<section><dl>{facts}</dl></section>",
@@ -141,11 +140,23 @@ def render_page(page: Page) -> str:
         _section("Monthly return", _months_table(page.months)),
         _section("Events and notes", _list(page.remarks)),
     ]
+    return html_document(page.title, parts)
+
+
+def html_document(title: str, parts: Sequence[str], style: str = "") -> str:
+    """A page in the reports' style that loads nothing.
+
+    Args:
+        title: Of the window, plain text.
+        parts: HTML of its sections; empty ones are left out.
+        style: Rules that this page adds.
+    """
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
+        f"<title>{escape(title)}</title>\n<style>{STYLE}{style}</style>\n"
+        "</head>\n<body>\n<main>\n"
         + "\n".join(part for part in parts if part)
         + "\n</main>\n</body>\n</html>\n"
     )

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import plotly.io
 
 from mtquant.backtest.charts import FONT, GRID, INK, LINES, MARK, MUTED
-from mtquant.backtest.report_html import CHART, POLICY, STYLE
+from mtquant.backtest.report_html import CHART, html_document
 from mtquant.research.study import RowResult
 
 COLUMNS = (
@@ -109,13 +109,10 @@ def render_study(results: Sequence[RowResult]) -> str:
         div_id="shares",
         config=CHART,
     )
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>Planted markets</title>\n<style>{STYLE}{WIDE}</style>\n</head>\n<body>\n<main>\n"
-        f"<h1>Planted markets</h1>\n<p>{escape(LEAD)}</p>\n"
-        f"<section><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></section>\n"
-        f"<section><h2>Share of the optimum</h2>{chart}</section>\n"
-        "</main>\n</body>\n</html>\n"
-    )
+    parts = [
+        "<h1>Planted markets</h1>",
+        f"<p>{escape(LEAD)}</p>",
+        f"<section><table><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table></section>",
+        f"<section><h2>Share of the optimum</h2>{chart}</section>",
+    ]
+    return html_document("Planted markets", parts, WIDE)

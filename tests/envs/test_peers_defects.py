@@ -174,4 +174,5 @@ def test_an_env_needs_no_other_package_version(gold_bars):
     """What is made from bars alone runs at once."""
     env = make_env("xauusd_h1", gold_bars)
     env.reset(seed=0)
-    env.step(LONG)
+    observation, reward, *_ = env.step(LONG)
+    assert env.observation_space.contains(observation) and np.isfinite(reward)
