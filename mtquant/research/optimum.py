@@ -81,10 +81,6 @@ class Optimum:
 
         return np.array(list(accumulate(rows, decide, initial=0.0)))[1:]
 
-    def share(self, value: float) -> float:
-        """A value per bar as a share of the optimum; NaN where there is nothing to be earned."""
-        return value / self.value if self.value > 0.0 else math.nan
-
 
 def optimum(law: PlantedLaw, cost: float | None = None, downside_penalty: float = 0.0) -> Optimum:
     """The best policy of a planted market and what it is worth.
