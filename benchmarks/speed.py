@@ -31,6 +31,7 @@ from mtquant.agents.policy import OnnxPolicy
 from mtquant.backtest.run import run_agent
 from mtquant.config.data import simulated_market
 from mtquant.config.load import load_agent
+from mtquant.config.schema import AgentConfig
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.envs.trading import TradingEnv
 from mtquant.envs.vec_env import SB3VecEnv
@@ -62,13 +63,15 @@ def training(scenario: Scenario) -> None:
     base = frames_per_second(model, 12_288)
     report("SB3 PPO as it comes, 1 env of ours", base, "frames/s")
     config, _found = load_agent("ppo")
-    wide = {**config.params["policy_kwargs"], "net_arch": [64, 64]}
+    plain = {
+        "n_steps": 128,
+        "batch_size": 4096,
+        "n_epochs": 4,
+        "policy_kwargs": {"net_arch": [64, 64]},
+    }
     for label, agent in (
-        ("our ppo.yaml, 128 lanes, 4 epochs", config),
-        (
-            "the same with a 64x64 net",
-            config.model_copy(update={"params": {**config.params, "policy_kwargs": wide}}),
-        ),
+        ("our ppo.yaml, 128 lanes, probes beside each", config),
+        ("a 64x64 net, 128 lanes, 4 epochs", AgentConfig(kind="ppo", params=plain)),
     ):
         env = SB3VecEnv(scenario, agent.learning.n_envs)
         model = build_learner(agent, env, 0)

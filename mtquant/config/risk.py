@@ -113,8 +113,6 @@ def tighten(env: EnvConfig, profile: RiskProfile) -> tuple[EnvConfig, tuple[Tigh
         if stricter != mine:
             tightened.append(Tightened(key, mine, stricter))
     changes = {one.key: one.after for one in tightened}
-    if "limits.max_exposure" in changes:
-        changes["units.exposure"] = env.units.exposure or env.limits.max_exposure
     if "breaker.daily_loss" in changes:
         changes["units.day_loss"] = env.units.day_loss or env.breaker.daily_loss[2]
     return _changed(env, changes), tuple(tightened)

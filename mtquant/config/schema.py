@@ -84,14 +84,12 @@ class SplitConfig(Frozen):
 
 
 class UnitsConfig(Frozen):
-    """What the account's columns are measured in; None takes ``limits`` and ``breaker``.
+    """What the account's columns are measured in; None takes ``breaker``.
 
     Attributes:
-        exposure: Notional over equity that is shown as 1.
         day_loss: Loss of a day that is shown as -1.
     """
 
-    exposure: Positive | None = None
     day_loss: Fraction | None = None
 
 
@@ -166,7 +164,6 @@ class EnvConfig(Frozen):
             **self.limits.rules(),
             **self.breaker.kernel_rules(),
             **self.reward.rules(),
-            "exposure_unit": self.units.exposure or 0.0,
             "loss_unit": self.units.day_loss or 0.0,
             "stop_out_level": self.account.stop_out_level,
             "stop_out_money": self.account.stop_out_money,
@@ -207,6 +204,20 @@ class ExplorationConfig(Frozen):
     shape: Literal["linear", "cosine", "geometric"] = "linear"
 
 
+class ProbesConfig(Frozen):
+    """Actions tried beside the lanes, on the same bars: see :mod:`mtquant.training.probes`.
+
+    Attributes:
+        bars: That each is followed.
+        wander: Deviation of the lanes' own actions from the policy's mean, at first.
+        until: Share of the frames after which the lanes follow the mean.
+    """
+
+    bars: Annotated[int, Field(ge=1, le=256)] = 10
+    wander: Annotated[float, Field(ge=0, le=2)] = 0.3
+    until: Fraction = 0.5
+
+
 class LearningConfig(Frozen):
     """How long an agent learns and how it is judged on the way.
 
@@ -218,6 +229,7 @@ class LearningConfig(Frozen):
         patience: Passes without a new incumbent after which training stops; None never.
         curriculum: Cheaper episodes at first; None trains at the env's costs throughout.
         exploration: Deviation of the actions; None lets the algorithm learn it.
+        probes: What actions are worth is seen beside the lanes; None judges by the lanes alone.
     """
 
     timesteps: Annotated[int, Field(ge=1)] = 3_000_000
@@ -227,6 +239,7 @@ class LearningConfig(Frozen):
     patience: Annotated[int, Field(ge=1)] | None = None
     curriculum: CurriculumConfig | None = None
     exploration: ExplorationConfig | None = None
+    probes: ProbesConfig | None = None
 
 
 class AgentConfig(Frozen):

@@ -69,9 +69,8 @@ PRESET: dict[str, Any] = {
     "stops": {"atr": 0.0},
     "limits": {"max_exposure": 5.0},
     "breaker": {"daily_loss": [0.97, 0.98, 0.99], "shed": 0.0},
-    "units": {"exposure": LEVERAGE},
     "episode": {"bars": 1000, "randomise": False},
-    "split": {"validation": 0.20, "test": 0.01, "embargo_bars": 24},
+    "split": {"validation": 0.08, "test": 0.01, "embargo_bars": 24},
 }
 
 

@@ -12,6 +12,8 @@ from mtquant.errors import ConfigError, unknown
 from mtquant.market.planted import PRESETS
 from mtquant.research.planted import PlantedMarket
 
+# Enough for what is to be learned to stand out from luck: a bar's signal is a tenth of its noise.
+LEARNED_BARS = 1_000_000
 # What a martingale is looked at through: everything that could seem to mean something.
 ORDINARY = ("returns", "volatility", "technical", "hour")
 
@@ -37,7 +39,7 @@ class StudyRow:
 
 
 def _told(preset: str, *signals: str) -> PlantedMarket:
-    return PlantedMarket(PRESETS[preset], signals=signals)
+    return PlantedMarket(PRESETS[preset], signals=signals, bars=LEARNED_BARS)
 
 
 def _seen(preset: str) -> PlantedMarket:
@@ -48,7 +50,7 @@ LEARNABLE = {
     "lead_lag": _told("lead_lag", "leader"),
     "slow_alpha": _told("slow_alpha", "alpha"),
     "ou_price": _told("ou_price", "deviation"),
-    "season": PlantedMarket(PRESETS["season"], features=("hour",)),
+    "season": PlantedMarket(PRESETS["season"], features=("hour",), bars=LEARNED_BARS),
 }
 REGIME = _told("hidden_regime", "belief")
 BLIND_REGIME = PlantedMarket(PRESETS["hidden_regime"], features=({"returns": {"horizons": [1]}},))

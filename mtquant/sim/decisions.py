@@ -38,7 +38,9 @@ from mtquant.sim.protect import distance, protect, reopened
 
 
 @kernel
-def _full(account: Record, contract: Record, bar: Record, began: Record, rules: Record) -> float:
+def steps_at_full_size(
+    account: Record, contract: Record, bar: Record, began: Record, rules: Record
+) -> float:
     """Lot steps at ``|action| = 1`` for an account at the close of a bar, before the limits.
 
     Args:
@@ -60,6 +62,12 @@ def _full(account: Record, contract: Record, bar: Record, began: Record, rules: 
     if rules["max_volume_share"] > 0.0:
         full = min(full, volume_cap(rules, float(bar["volume"]), contract["step_lots"]))
     return full * size_factor(rules, account["level"])
+
+
+@kernel
+def began_at(account: Record, t: int) -> int:
+    """Row at whose close the episode began that has come to the close of bar ``t``."""
+    return max(t - account["bars"], 0)
 
 
 @kernel
@@ -95,7 +103,7 @@ def _ask(
     """``(lot steps, reason)`` that the action asks for, protective rules obeyed."""
     if rules["managed"] != 0 and not reopened(position, rules, action):
         return 0, REENTRY
-    full = _full(account, contract, bar, began, rules)
+    full = steps_at_full_size(account, contract, bar, began, rules)
     most = inf
     if action * held > 0.0:
         most = largest_size(account, contract, bar, rules)
@@ -140,7 +148,7 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     if book.queue.shape[1] > 0:
         held = position["target"]  # what is on its way counts as held
     _protect(position, contract, bar, rules)
-    began = tape.market[max(t - account["bars"], 0), s]
+    began = tape.market[began_at(account, t), s]
     asked, why = _ask(account, position, contract, bar, began, rules, held, action)
     if asked != held and bar["tradable"] == 0:
         target, reason = held, NOT_TRADABLE

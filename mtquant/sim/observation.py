@@ -5,7 +5,8 @@ from __future__ import annotations
 from math import sqrt
 
 from mtquant.jit import Record, kernel
-from mtquant.sim.account import SMALLEST_EQUITY, Book, Float32, Tape, step_notional, unrealised
+from mtquant.sim.account import SMALLEST_EQUITY, Book, Float32, Tape, unrealised
+from mtquant.sim.decisions import began_at, steps_at_full_size
 
 SYMBOL_FEATURES = (
     "position",
@@ -58,8 +59,16 @@ def stop_room(position: Record, bar: Record) -> float:
 
 
 @kernel
+def action_of(steps: int, full: float) -> float:
+    """The action that holds these lot steps: the middle of those that do, at most full size."""
+    held = abs(steps) + 0.5
+    size = held / full if held < full else 1.0
+    return size if steps > 0 else -size
+
+
+@kernel
 def position_features(
-    position: Record, bar: Record, most: float, equity: float, out: Float32, i: int, k: int
+    position: Record, bar: Record, full: float, equity: float, out: Float32, i: int, k: int
 ) -> None:
     """Write the five columns of one symbol, :data:`SYMBOL_FEATURES`."""
     steps = position["steps"]
@@ -68,8 +77,7 @@ def position_features(
         for j in range(k, k + 4):
             out[i, j] = 0.0
         return
-    share = steps * step_notional(bar) / most
-    out[i, k] = min(max(share, -1.0), 1.0)
+    out[i, k] = action_of(steps, full)
     out[i, k + 1] = squash(100.0 * unrealised(position, bar, bar["close"]) / equity)
     out[i, k + 2] = position["age"] / (position["age"] + 24.0)
     out[i, k + 3] = stop_room(position, bar)
@@ -79,7 +87,7 @@ def position_features(
 def account_features(book: Book, tape: Tape, i: int, t: int, out: Float32, offset: int) -> None:
     """Write the account's part of the observation, every value in [-1, 1].
 
-    Per symbol: signed notional over the largest exposure, unrealised profit in percent of equity
+    Per symbol: the action that holds its position, unrealised profit in percent of equity
     (squashed), age of the position against a day of 24 bars, distance of its stop in ATR
     (squashed), and the side that a stop has closed for a while. Then drawdown from the peak, the
     day's gain in units of the LEVEL_3 loss, and the breaker's level; under a differential reward
@@ -95,10 +103,13 @@ def account_features(book: Book, tape: Tape, i: int, t: int, out: Float32, offse
     """
     account, rules = book.account[i], tape.rules[0]
     equity = max(account["equity"], SMALLEST_EQUITY)
-    most = equity * rules["exposure_unit"]
-    k = offset
+    k, began = offset, began_at(account, t)
     for s in range(book.positions.shape[1]):
-        position_features(book.positions[i, s], tape.market[t, s], most, equity, out, i, k)
+        position, bar, full = book.positions[i, s], tape.market[t, s], 0.0
+        if position["steps"] != 0:
+            first = tape.market[began, s]
+            full = steps_at_full_size(account, tape.contracts[s], bar, first, rules)
+        position_features(position, bar, full, equity, out, i, k)
         k += 5
     drawdown = 1.0 - account["equity"] / max(account["peak"], SMALLEST_EQUITY)
     gain = account["equity"] / max(account["day_start"], SMALLEST_EQUITY) - 1.0

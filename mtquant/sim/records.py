@@ -184,8 +184,7 @@ EXECUTION_FIELDS = [
 ]
 
 UNIT_FIELDS = [
-    ("exposure_unit", "f8"),  # of the account's columns; 0 takes the limits' own values
-    ("loss_unit", "f8"),
+    ("loss_unit", "f8"),  # of the account's columns; 0 takes the breaker's own value
 ]
 
 REWARD_FIELDS = [

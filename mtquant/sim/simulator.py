@@ -212,22 +212,32 @@ class Simulator:
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
+        moved = self.advance(actions)
+        if moved.over.any():
+            for i in np.flatnonzero(moved.over).tolist():
+                moved.finished[i] = (self._final[i].copy(), self.summary(i))
+            self._restart_finished(self.book, self.tape, moved.statuses, moved.observations)
+        return moved
+
+    def advance(self, actions: npt.NDArray[np.float32]) -> BatchStep:
+        """One bar of every lane, without reset: who goes on beyond the end leaves the tape."""
         book, tape, out = self.book, self.tape, self._next_buffer()
         rewards, statuses, over = self._results()
         if actions.dtype != FLOAT32 or not actions.flags.c_contiguous:
             actions = np.ascontiguousarray(actions, np.float32)
         if actions.shape != self._actions.shape:
             raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
-        finished: dict[int, tuple[Observations, EpisodeSummary]] = {}
-        results = (rewards, statuses, over)
-        ended = self._step_batch(book, tape, actions, out, self._final, *results)
+        self._step_batch(book, tape, actions, out, self._final, rewards, statuses, over)
         if self._payer is not None:
             rewards[:] = self._payer.pay(0, self.lanes)
-        if ended:
-            for i in np.flatnonzero(over).tolist():
-                finished[i] = (self._final[i].copy(), self.summary(i))
-            self._restart_finished(book, tape, statuses, out)
-        return BatchStep(out, rewards, statuses, over, finished)
+        return BatchStep(out, rewards, statuses, over, {})
+
+    def copy_lanes(
+        self, source: Simulator, lanes: npt.NDArray[np.int64], to: npt.NDArray[np.int64]
+    ) -> None:
+        """Put lanes ``to`` where ``lanes`` of a simulator of the same tape are."""
+        for name in KEPT:
+            getattr(self.book, name)[to] = getattr(source.book, name)[lanes]
 
     def summary(self, lane: int = 0) -> EpisodeSummary:
         """The running episode of one lane."""

@@ -27,7 +27,6 @@ from mtquant.risk.gates import Gates, banded_codes, barred_codes, bars_per_day
 from mtquant.sim.costs import SWAP_MODES
 from mtquant.sim.records import BAR, CONTRACT, OPTIONAL_RULES, RULES
 
-UNITS = (("exposure_unit", "max_exposure"), ("loss_unit", "daily_loss_level_3"))
 NO_GATES = Gates()
 ASSET_CLASSES = get_args(AssetClass)
 STOPS = ("stop_atr", "take_atr", "trail_atr", "break_even_atr")
@@ -210,6 +209,5 @@ def rules_row(numbers: Mapping[str, float]) -> Structured:
     for name, value in numbers.items():
         row[name] = value
     row["managed"] = any(row[name][0] > 0.0 for name in STOPS)
-    for unit, limit in UNITS:
-        row[unit] = row[unit][0] or row[limit][0]
+    row["loss_unit"] = row["loss_unit"][0] or row["daily_loss_level_3"][0]
     return row

@@ -1,24 +1,25 @@
 """An actor that leaves alone what is good enough: the no-trade band.
 
-Its last layer answers a centre m and a half width w = softplus(s) for each symbol. The mean action
-is the position held, clipped into [m - w, m + w]: inside the band nothing is traded, outside it no
-more than to the nearer edge. Under proportional costs the optimal policy has this form (Davis and
-Norman 1990; as a network Imaki, Imajo, Ito, Minami and Nakagawa 2021).
+Its last layer answers a centre m and a half width w = softplus(10 s) / 10 for each symbol. The mean
+action is the position held, clipped into [m - w, m + w]: inside the band nothing is traded, outside
+it no more than to the nearer edge. Under proportional costs the optimal policy has this form (Davis
+and Norman 1990; as a network Imaki, Imajo, Ito, Minami and Nakagawa 2021).
+
+No gradient sees what lies inside a band, so one that has become too wide would stay. It begins
+narrow, and a slight pull narrows it wherever nothing else moves it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import expm1, inf, isfinite, log
+from math import expm1, isfinite, log
 from typing import Any
 
-import numpy as np
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import MlpExtractor
 from stable_baselines3.common.vec_env import VecEnv
 
-from mtquant.config.assemble import leverage_at_full_size
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, unknown
 from mtquant.sim.observation import account_feature_names
@@ -26,50 +27,65 @@ from mtquant.sim.observation import account_feature_names
 KINDS = ("band",)
 KEYS = ("kind", "width")
 LEARNERS = ("ppo", "a2c")
-WIDTH = 0.1
+WIDTH = 0.05
+SHARPNESS = 10.0  # of the bend where a width meets 0
+PULL = 0.02  # loss for each unit of half width, where advantages have deviation 1
+
+
+def _pull(gradient: torch.Tensor) -> torch.Tensor:
+    """The loss's derivative by the half widths ``[B, actions]``, the pull added."""
+    return gradient + PULL / len(gradient)
 
 
 class BandHead(torch.nn.Module):
     """From what the hidden layers found, and what is held, to the mean action.
 
     Attributes:
+        actions: How many there are.
         edges: Linear layer to the centres, then to the half widths before softplus.
-        unit: Action that holds what the position's column shows as 1, ``[actions]``.
     """
 
-    unit: torch.Tensor
-
-    def __init__(self, found: int, unit: Sequence[float], width: float) -> None:
+    def __init__(self, found: int, actions: int, width: float) -> None:
         """Begin with bands around 0 that reach ``width`` to either side."""
         super().__init__()
-        actions = len(unit)
+        self.actions = actions
         self.edges = torch.nn.Linear(found, 2 * actions)
         torch.nn.init.orthogonal_(self.edges.weight, 0.01)
         torch.nn.init.zeros_(self.edges.bias)
-        torch.nn.init.constant_(self.edges.bias[actions:], log(expm1(width)))
-        self.register_buffer("unit", torch.tensor(unit, dtype=torch.float32))
+        reach = log(expm1(SHARPNESS * width)) / SHARPNESS
+        torch.nn.init.constant_(self.edges.bias[actions:], reach)
 
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """``[B, found + actions]``, the columns of the positions last, to ``[B, actions]``."""
-        actions = len(self.unit)
-        held = latent[:, -actions:] * self.unit
-        centre, reach = self.edges(latent[:, :-actions]).split(actions, dim=1)
-        width = torch.nn.functional.softplus(reach)
+        found, held = latent[:, : -self.actions], latent[:, -self.actions :]
+        centre, reach = self.edges(found).split(self.actions, dim=1)
+        width = torch.nn.functional.softplus(SHARPNESS * reach) / SHARPNESS
+        if width.requires_grad:
+            width.register_hook(_pull)  # type: ignore[no-untyped-call]
         return torch.minimum(torch.maximum(held, centre - width), centre + width)
 
 
 class BandExtractor(MlpExtractor):
-    """SB3's hidden layers; the actor's hand on the positions' columns beside what they found."""
+    """SB3's hidden layers; the actor's hand on the positions' columns beside what they found.
+
+    The positions are for the band alone: edges that moved with them would be no edges.
+    """
+
+    seen: torch.Tensor
 
     def __init__(self, held: Sequence[int], features: int, *arguments: Any) -> None:
         """Take ``held``, counted from the end, out of that many ``features``."""
         super().__init__(features, *arguments)
         self.held = [features + column for column in held]
         self.latent_dim_pi += len(held)
+        seen = torch.ones(features)
+        seen[self.held] = 0.0
+        self.register_buffer("seen", seen)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
         """``[B, features]`` to ``[B, found + actions]``."""
-        return torch.cat((self.policy_net(features), features[:, self.held]), dim=1)
+        found = self.policy_net(features * self.seen)
+        return torch.cat((found, features[:, self.held]), dim=1)
 
 
 class BandPolicy(ActorCriticPolicy):
@@ -78,14 +94,11 @@ class BandPolicy(ActorCriticPolicy):
     Attributes:
         held: Column of each symbol's position, counted from the end of an observation. Features
             extractors hand the account on as their last columns, so it is the same after them.
-        unit: See :class:`BandHead`.
         width: Half width of every band at first.
     """
 
-    def __init__(
-        self, *arguments: Any, held: Sequence[int], unit: Sequence[float], width: float, **own: Any
-    ) -> None:
-        self.held, self.unit, self.width = tuple(held), tuple(unit), width
+    def __init__(self, *arguments: Any, held: Sequence[int], width: float, **own: Any) -> None:
+        self.held, self.width = tuple(held), width
         super().__init__(*arguments, **own)
 
     def _build_mlp_extractor(self) -> None:
@@ -96,32 +109,28 @@ class BandPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
         found = self.mlp_extractor.latent_dim_pi - len(self.held)
-        self.action_net = BandHead(found, self.unit, self.width)
+        self.action_net = BandHead(found, len(self.held), self.width)
+        self._begin_blind()
         options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
         self.optimizer = self.optimizer_class(self.parameters(), **options)
 
+    @torch.no_grad()
+    def _begin_blind(self) -> None:
+        """Let the edges not depend on the account at first: its every jitter would be traded."""
+        layers = (*self.mlp_extractor.policy_net, self.action_net.edges)
+        first = next(layer for layer in layers if isinstance(layer, torch.nn.Linear))
+        first.weight[:, self.held[0] + self.features_dim : self.features_dim] = 0.0
+
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"held": self.held, "unit": self.unit, "width": self.width}
+        own = {"held": self.held, "width": self.width}
         return super()._get_constructor_parameters() | own
 
 
-def positions_held(env: SB3VecEnv) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Where an observation shows each symbol's position, and what action holds it.
-
-    Returns:
-        Columns, counted from the end; and the action that asks for a position shown as 1, at the
-        median full size of the env's bars where sizing lets it change.
-    """
-    config, tape = env.scenario.env, env.simulator.tape
+def positions_held(env: SB3VecEnv) -> tuple[int, ...]:
+    """Columns that show each symbol's position as an action, counted from an observation's end."""
+    config = env.scenario.env
     names = account_feature_names(config.symbols, config.reward.differential)
-    columns = [k - len(names) for k, name in enumerate(names) if name.split(".")[-1] == "position"]
-    rules = tape.rules[0]
-    bars = tape.market[int(rules["first"]) : int(rules["last"]) + 1]
-    # Sizing multiplies the action before the limits cap what comes out.
-    limits = config.limits.model_copy(update={"max_exposure": inf, "max_position": None})
-    sizes = leverage_at_full_size(config.model_copy(update={"limits": limits}), bars)
-    unit = float(rules["exposure_unit"]) / np.median(sizes, axis=0)
-    return tuple(columns), tuple(unit.tolist())
+    return tuple(k - len(names) for k, name in enumerate(names) if name.endswith("position"))
 
 
 def resolve_head(
@@ -130,7 +139,7 @@ def resolve_head(
     """The policy's class, None for the algorithm's own, and ``policy_kwargs`` as it takes them.
 
     Args:
-        chosen: SB3's names and ``action_head``, such as ``{kind: band, width: 0.1}``.
+        chosen: SB3's names and ``action_head``, such as ``{kind: band, width: 0.05}``.
         kind: Of the agent.
         env: Whose observations show the positions.
 
@@ -156,6 +165,6 @@ def resolve_head(
         raise ConfigError(f"{where}.width = {width!r} must be a number above 0 and at most 1")
     if not isinstance(env, SB3VecEnv):
         raise ConfigError(f"{where} reads the position held, which only an env of mtquant shows")
-    held, unit = positions_held(env)
+    held = positions_held(env)
     others = {key: value for key, value in chosen.items() if key != "action_head"}
-    return BandPolicy, {**others, "held": held, "unit": unit, "width": float(width)}
+    return BandPolicy, {**others, "held": held, "width": float(width)}

@@ -134,7 +134,7 @@ class ValidationCallback(BaseCallback):
         A run that is stopped later goes on from the snapshot and repeats what came after it, so
         that it ends like one that was never stopped.
         """
-        for mover in (self._ramp, self._noise):
+        for mover in (self._ramp, self._noise, getattr(self.model, "probes", None)):
             if mover is not None:
                 mover.move(self.num_timesteps / self.total)
         due = self.num_timesteps // self.every > self.validated // self.every

@@ -26,6 +26,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from mtquant.training.band import BandPolicy
 from mtquant.training.mlp import ActorCritic, Adam, Array
 from mtquant.training.ppo_loss import Objective, Parts, Samples, clip_norm, log_density
+from mtquant.training.probes import Probes
 
 
 def served(model: PPO) -> bool:
@@ -63,7 +64,12 @@ class FastPPO(PPO):
 
     A callback's ``locals`` hold no ``values`` and ``log_probs``: they are computed once a rollout
     is whole.
+
+    Attributes:
+        probes: Judge the actions in place of the lanes' own rewards; None as in SB3.
     """
+
+    probes: Probes | None = None
 
     def collect_rollouts(
         self,
@@ -82,25 +88,31 @@ class FastPPO(PPO):
         assert isinstance(bounds, spaces.Box)
         means, std = np.empty_like(rollout_buffer.actions), network.std()
         new_obs: Any = self._last_obs
+        probes = self.probes
+        if probes is not None:
+            probes.begin(n_rollout_steps, new_obs)
         for step, actions in enumerate(rollout_buffer.actions):
             rollout_buffer.observations[step] = new_obs
             rollout_buffer.episode_starts[step] = self._last_episode_starts
             means[step] = network.means(new_obs)
             actions[...] = means[step] + torch.randn(actions.shape).numpy() * std
-            clipped_actions = actions.clip(bounds.low, bounds.high)
+            played = actions
+            if probes is not None:
+                played = probes.play(step, network, new_obs, means[step], actions)
+            clipped_actions = played.clip(bounds.low, bounds.high)
             new_obs, rewards, dones, infos = env.step(clipped_actions)
             self.num_timesteps += env.num_envs
             callback.update_locals(locals())
             if not callback.on_step():
                 return False
+            if probes is not None:
+                probes.compare(network, new_obs, rewards, dones, infos)
             self._take_news(network, rewards, dones, infos)
             rollout_buffer.rewards[step] = rewards
             rollout_buffer.pos = step + 1
             self._last_obs, self._last_episode_starts = new_obs, dones
         rollout_buffer.full = True
-        _judge(rollout_buffer, network, means)
-        last = torch.from_numpy(network.values(new_obs))
-        rollout_buffer.compute_returns_and_advantage(last, dones)
+        self._judge(network, means, new_obs, dones)
         callback.update_locals(locals())
         callback.on_rollout_end()
         return True
@@ -123,6 +135,20 @@ class FastPPO(PPO):
         if cut:
             final = np.stack([infos[lane]["terminal_observation"] for lane in cut])
             rewards[cut] += self.gamma * network.values(final)
+
+    @np.errstate(all="ignore")
+    def _judge(self, network: ActorCritic, means: Array, new_obs: Array, dones: Array) -> None:
+        """Fill in the values, log densities and advantages of a whole rollout."""
+        buffer = self.rollout_buffer
+        observations = buffer.observations.reshape(-1, *buffer.obs_shape)
+        buffer.values[...] = network.values(observations).reshape(buffer.values.shape)
+        flat = means.reshape(-1, means.shape[-1])
+        density, _ = log_density(buffer.actions.reshape(flat.shape), flat, network.log_std)
+        buffer.log_probs[...] = density.reshape(buffer.log_probs.shape)
+        last = torch.from_numpy(network.values(new_obs))
+        buffer.compute_returns_and_advantage(last, dones)
+        if self.probes is not None:
+            buffer.advantages[...] = self.probes.finish(network, new_obs)
 
     def train(self) -> None:
         """One update from the rollout buffer; see SB3."""
@@ -180,13 +206,3 @@ class FastPPO(PPO):
         record("train/clip_range", objective.clip_range)
         if objective.clip_range_vf is not None:
             record("train/clip_range_vf", objective.clip_range_vf)
-
-
-@np.errstate(all="ignore")
-def _judge(buffer: RolloutBuffer, network: ActorCritic, means: Array) -> None:
-    """Fill in the values and log densities of a whole rollout."""
-    observations = buffer.observations.reshape(-1, *buffer.obs_shape)
-    buffer.values[...] = network.values(observations).reshape(buffer.values.shape)
-    flat = means.reshape(-1, means.shape[-1])
-    density, _ = log_density(buffer.actions.reshape(flat.shape), flat, network.log_std)
-    buffer.log_probs[...] = density.reshape(buffer.log_probs.shape)

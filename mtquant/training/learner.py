@@ -24,12 +24,13 @@ from stable_baselines3.common.noise import (
 from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-from mtquant.config.schema import AgentConfig
+from mtquant.config.schema import AgentConfig, ProbesConfig
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError, unknown
 from mtquant.training.band import resolve_head
 from mtquant.training.extractors import resolve_extractor
-from mtquant.training.fast_ppo import FastPPO
+from mtquant.training.fast_ppo import FastPPO, served
+from mtquant.training.probes import Probes
 from mtquant.training.schedules import Schedule, deviation_of, with_entropy
 
 LEARNERS: dict[str, type[BaseAlgorithm]] = {
@@ -112,7 +113,19 @@ def build_learner(
         raise ConfigError(f"agent {config.kind}: its parameters were refused: {reason}") from None
     if config.learning.exploration is not None:
         deviation_of(model)
+    if config.learning.probes is not None:
+        _probe(model, config.learning.probes, config.kind, env)
     return model
+
+
+def _probe(model: BaseAlgorithm, probes: ProbesConfig, kind: str, env: VecEnv) -> None:
+    """Let probes judge the actions of a model."""
+    if not (isinstance(model, FastPPO) and served(model) and isinstance(env, SB3VecEnv)):
+        raise ConfigError(
+            f"agent {kind}: learning.probes serves ppo on the CPU, with separate layers of tanh or "
+            "relu, adam or adamw and no extractor"
+        )
+    model.probes = Probes(probes, env, model.gamma)
 
 
 def _policy(

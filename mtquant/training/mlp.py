@@ -18,7 +18,7 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from mtquant.training.band import BandHead, BandPolicy
+from mtquant.training.band import PULL, SHARPNESS, BandHead, BandPolicy
 
 Array = npt.NDArray[Any]
 ROWS = 1024  # at once: what belongs to them stays in the core's own cache
@@ -59,8 +59,13 @@ class Mlp:
         outputs: Array = self.inputs[-1][:n] @ self.weights[-1]
         return outputs
 
-    def backward(self, error: Array) -> None:
-        """Gradients of a loss whose derivative by the last outputs is ``error``."""
+    def backward(self, error: Array, share: float = 0.0) -> None:
+        """Leave the gradients of a loss.
+
+        Args:
+            error: Its derivative by the last outputs.
+            share: Of one row in the loss, for what the network itself asks for.
+        """
         n = len(error)
         for k in range(len(self.weights) - 1, -1, -1):
             x = self.inputs[k][:n]
@@ -87,27 +92,27 @@ class BandMlp(Mlp):
     """The actor before a :class:`mtquant.training.band.BandHead`, and the head."""
 
     def __init__(self, policy: BandPolicy, first: Array, *arguments: Any) -> None:
-        """As :class:`Mlp`; where positions are seen, and in what unit, is the policy's."""
+        """As :class:`Mlp`; where positions are seen is the policy's."""
         super().__init__(first, *arguments)
         self.held = [first.shape[1] - 1 + column for column in policy.held]
-        self.unit = np.array(policy.unit, np.float32).astype(first.dtype)
         self._reach = self._side = np.zeros(0, first.dtype)
 
     def forward(self, n: int) -> Array:
         """Mean actions ``[n, A]`` for the first ``n`` rows of ``first``."""
         centre, self._reach = np.split(super().forward(n), 2, axis=1)
-        width = np.logaddexp(self._reach, 0.0)
-        held = self.inputs[0][:n, self.held] * self.unit
+        width = np.logaddexp(SHARPNESS * self._reach, 0.0) / SHARPNESS
+        held = self.inputs[0][:n, self.held]
         lower, upper = centre - width, centre + width
         self._side = np.greater(held, upper).astype(held.dtype) - np.less(held, lower)
         means: Array = np.minimum(np.maximum(held, lower), upper)
         return means
 
-    def backward(self, error: Array) -> None:
+    def backward(self, error: Array, share: float = 0.0) -> None:
         """Inside the band nothing moves the mean; at an edge its centre and width do."""
         moved = error * self._side
-        by_reach = moved / (1.0 + np.exp(-self._reach))
+        by_reach = (moved + PULL * share) / (1.0 + np.exp(-SHARPNESS * self._reach))
         super().backward(np.concatenate((moved * self._side, by_reach), axis=1))
+        self.gradients[0][self.held] = 0.0
 
 
 def _blocks(rows: Array) -> Array:
@@ -218,16 +223,19 @@ class ActorCritic:
         """Mean actions ``[n, A]`` and values ``[n]`` for the first ``n`` rows of ``first``."""
         return self.actor.forward(n), self.critic.forward(n)[:, 0]
 
-    def add_gradient(self, by_means: Array, by_log_std: Array, by_values: Array) -> None:
+    def add_gradient(
+        self, by_means: Array, by_log_std: Array, by_values: Array, share: float
+    ) -> None:
         """Add to the gradient what follows from the loss's derivatives by the outputs.
 
         Args:
             by_means: ``[n, A]``, of the rows of the last :meth:`forward`.
             by_log_std: ``[A]``.
             by_values: ``[n, 1]``.
+            share: Of one row in the loss.
         """
         self._log_std_part[...] = by_log_std
-        self.actor.backward(by_means)
+        self.actor.backward(by_means, share)
         self.critic.backward(by_values)
         self.gradient += self._part
 

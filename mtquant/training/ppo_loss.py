@@ -149,6 +149,7 @@ class Objective:
             by_log_prob * distance / network.std(),
             np.sum(by_log_prob * (distance * distance - 1.0), axis=0),
             by_value[:, None],
+            share,
         )
         clipped = int(np.count_nonzero(np.abs(ratio - 1.0) > self.clip_range))
         kl = np.sum(ratio - 1.0 - log_ratio)

@@ -26,7 +26,7 @@ from mtquant.errors import ConfigError
 ROOT = Path(__file__).parents[2]
 NAMES = ("default", "etare", "kobe", "conservative", "moderate", "aggressive")
 
-UNITS = {"limits.max_exposure": "units.exposure", "breaker.daily_loss": "units.day_loss"}
+UNITS = {"breaker.daily_loss": "units.day_loss"}
 
 
 def env(**sections: object) -> EnvConfig:

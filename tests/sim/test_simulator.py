@@ -120,7 +120,7 @@ def test_ruin_locks_the_account(toy_bars, toy_tape):
 
 
 def test_account_columns_are_bounded_and_mean_what_they_say(toy_bars, toy_tape):
-    """Long 200 steps over twice the equity at most: position 1 and then more than the maximum."""
+    """The limit allows 200 steps, half of what |action| = 1 asks for until LEVEL_1 halves it."""
     rows = [(x, x, x, x) for x in (100, 100, 90, 90)]
     tape = toy_tape(
         toy_bars(rows),
@@ -134,12 +134,13 @@ def test_account_columns_are_bounded_and_mean_what_they_say(toy_bars, toy_tape):
     simulator.place(0, 0, 3, 10_000.0)
     go = np.ones((1, 1), np.float32)
     first = simulator.step_lane(0, go)[0][2:].copy()
-    # Equity 9,980: exposure 20,000 / (9,980 * 2) = 1.002, clipped. Profit -0.2004 % squashed.
+    # Equity 9,980: full size 4 * 9,980 / 100 = 399.2 steps. Profit -0.2004 % squashed.
     loss = 20 / 9_980 * 100
-    expected = [1.0, -loss / (1 + loss), 1 / 25, 1.0, 0.0, 0.002, -0.004, 0.0]
+    expected = [200.5 / 399.2, -loss / (1 + loss), 1 / 25, 1.0, 0.0, 0.002, -0.004, 0.0]
     np.testing.assert_allclose(first, expected, atol=1e-6)
     second = simulator.step_lane(0, go)[0][2:].copy()
     # 200 * (90 - 100.10) = -2,020: equity 7,980, drawdown 20.2 %, LEVEL_1.
+    # Full size is half of 354.7 then, and less than what is held.
     loss = 2_020 / 7_980 * 100
     expected = [1.0, -loss / (1 + loss), 2 / 26, 1.0, 0.0, 0.202, -0.404, 1 / 3]
     np.testing.assert_allclose(second, expected, atol=1e-6)
@@ -150,7 +151,8 @@ def test_a_short_is_negative_in_the_observation(toy_bars, toy_tape):
     simulator = Simulator(tape)
     simulator.place(0, 0, 2, 10_000.0)
     seen = simulator.step_lane(0, np.full((1, 1), -1.0, np.float32))[0]
-    assert seen[2] == pytest.approx(-10_000 / (9_990 * 2))
+    # 100 steps were sold; the spread took 10 of equity, so full size is 99.9: -1 holds them all.
+    assert seen[2] == -1.0
 
 
 def test_names_of_the_account_columns():

@@ -35,7 +35,7 @@ CONV = {
 
 @pytest.fixture(scope="module")
 def lanes(small_env, easy_bars):
-    """Lanes whose full size is three times equity; the account shows 1.5 times equity as 1."""
+    """Lanes whose full size is three times equity."""
 
     def make(symbols: int = 1, window: int = 1, **sizing) -> SB3VecEnv:
         names = (easy_bars.symbol, "OTHER")[:symbols]
@@ -44,7 +44,7 @@ def lanes(small_env, easy_bars):
             "symbols": names,
             "account": small_env.account.model_copy(update={"capital": 1e6}),
             "sizing": small_env.sizing.model_copy(update=sizing),
-            "units": small_env.units.model_copy(update={"exposure": 1.5}),
+            "stops": small_env.stops.model_copy(update={"atr": 0.0}),
         }
         gold = load_symbols()["XAUUSD"]
         specs = tuple(gold.model_copy(update={"name": name}) for name in names)
@@ -64,14 +64,13 @@ def build(env, kind: str = "ppo", window: int = 1, head=BAND, **policy):
 
 
 # Centre 0.5, half width 0.25 in the first symbol; centre -0.25, half width 0.5 in the second.
-# Positions are shown in halves and in quarters of the action: 0.1 is held by 0.2 and by 0.4.
-SHOWN = [(0.1, -0.2), (0.3, 0.1), (0.5, -1.0), (0.35, 0.0)]
+SHOWN = [(0.2, -0.8), (0.6, 0.4), (1.0, -1.0), (0.7, 0.0)]
 MEANS = [(0.25, -0.75), (0.6, 0.25), (0.75, -0.75), (0.7, 0.0)]
 
 
 def test_the_mean_is_the_position_held_clipped_into_the_band():
-    head = BandHead(1, (2.0, 4.0), 0.1)
-    reach = [log(np.expm1(width)) for width in (0.25, 0.5)]
+    head = BandHead(1, 2, 0.1)
+    reach = [log(np.expm1(10 * width)) / 10 for width in (0.25, 0.5)]
     with torch.no_grad():
         head.edges.weight.zero_()
         head.edges.bias.copy_(torch.tensor([0.5, -0.25, *reach]))
@@ -86,42 +85,49 @@ def test_the_mean_is_the_position_held_clipped_into_the_band():
 def test_a_fresh_actor_holds_what_it_holds_up_to_its_width(lanes, symbols, window, policy, kind):
     env = lanes(symbols, window)
     model = build(env, kind, window, **policy)
-    assert type(model.policy) is BandPolicy and model.policy.unit == (0.5,) * symbols
+    assert type(model.policy) is BandPolicy
     assert kind != "ppo" or served(model) == (not policy)
     bias = model.policy.action_net.edges.bias.detach()
     assert (bias[:symbols] == 0.0).all()
-    np.testing.assert_allclose(torch.nn.functional.softplus(bias[symbols:]), 0.2, rtol=1e-6)
+    width = torch.nn.functional.softplus(10 * bias[symbols:]) / 10
+    np.testing.assert_allclose(width, 0.2, rtol=1e-6)
     rng = np.random.default_rng(0)
     rows = rng.uniform(-1, 1, (64, *env.observation_space.shape)).astype(np.float32)
     seen = len(env.scenario.inputs) * window
-    held = 0.5 * rows[:, seen : seen + 5 * symbols : 5]
+    held = rows[:, seen : seen + 5 * symbols : 5]
     answer, _ = model.predict(rows, deterministic=True)
     np.testing.assert_allclose(answer, held.clip(-0.2, 0.2), atol=0.06)
-    inside = np.abs(held) < 0.1
+    inside = np.abs(held) < 0.15
     np.testing.assert_array_equal(answer[inside], held[inside])
-    assert 0.1 < inside.mean() < 0.9
+    assert 0.05 < inside.mean() < 0.9
 
 
-def test_the_position_shown_is_held_by_the_action_that_opened_it(lanes):
-    env = lanes(2)
-    columns, unit = positions_held(env)
-    actions = np.array([[0.4, -0.2]] * 3, np.float32)
+@pytest.mark.parametrize("kind", ["ppo", "a2c"])
+@pytest.mark.parametrize("hidden", [[], [4]])
+def test_the_edges_never_see_the_position_and_the_account_only_by_learning(lanes, kind, hidden):
+    model = build(lanes(2), kind, net_arch={"pi": hidden, "vf": [4]})
+    layers = (*model.policy.mlp_extractor.policy_net, model.policy.action_net.edges)
+    weights = next(layer for layer in layers if isinstance(layer, torch.nn.Linear)).weight
+    first, second = model.policy.held
+    assert (weights[:, first:] == 0.0).all() and (weights[:, :first] != 0.0).all()
+    model.learn(96)
+    seen = weights[:, first:].clone()
+    assert (seen[:, [0, second - first]] == 0.0).all()
+    seen[:, [0, second - first]] = 1.0
+    assert (seen != 0.0).any(dim=0).sum() > 6, "profit, age and the rest are weighed now"
+
+
+@pytest.mark.parametrize("sizing", [{}, {"method": "volatility", "risk_fraction": 0.02}])
+def test_the_position_shown_is_held_by_the_action_that_opened_it(lanes, sizing):
+    env = lanes(2, rebalance_band=0.0, **sizing)
+    actions = np.array([[0.2, -0.1]] * 3, np.float32)
     env.simulator.reset()
     env.step(actions)
-    observations = env.step(actions)[0]
-    np.testing.assert_allclose(observations[:, columns] * unit, actions, atol=0.02)
-
-
-def test_what_limits_cap_is_measured_before_them(lanes):
-    capped, free = lanes(), lanes(method="volatility", risk_fraction=1.0)
-    assert positions_held(capped)[1] == (0.5,)
-    (unit,) = positions_held(free)[1]
-    first, last = free.scenario.rows("train")
-    bars = free.simulator.tape.market[first : last + 1]
-    sizing = free.scenario.env.sizing
-    full = bars["close"] / (sizing.atr_multiple * bars["atr"])
-    assert unit < 1.5 / free.scenario.env.limits.max_exposure
-    assert unit == pytest.approx(1.5 / np.median(full))
+    shown = env.step(actions)[0][:, positions_held(env)]
+    np.testing.assert_allclose(shown, actions, atol=0.05)
+    for _ in range(5):
+        shown = env.step(shown)[0][:, positions_held(env)]
+        assert (env.simulator.book.account["n_deals"] == 0).all()
 
 
 @pytest.mark.parametrize("symbols", [1, 2])
@@ -151,7 +157,7 @@ def test_a_resumed_band_ends_with_the_same_bits(config, easy_store, heard, kind)
 @pytest.mark.parametrize(
     ("kind", "head", "told"),
     [
-        ("ppo", "band", "action_head = 'band' must be like {kind: band, width: 0.1}"),
+        ("ppo", "band", "action_head = 'band' must be like {kind: band, width: 0.05}"),
         ("ppo", {"width": 0.1}, "action_head = {'width': 0.1} must be like"),
         ("ppo", {"kind": "bend"}, "unknown kind 'bend'; did you mean 'band'"),
         ("ppo", {"kind": "band", "widht": 1}, "unknown key 'widht'; did you mean 'width'"),

@@ -18,7 +18,7 @@ from mtquant.config.load import load_symbols
 from mtquant.envs.scenario import Scenario
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.market.panel import Panel
-from mtquant.training.band import BandPolicy, positions_held
+from mtquant.training.band import PULL, SHARPNESS, BandPolicy, positions_held
 from mtquant.training.fast_ppo import FastPPO, served
 from mtquant.training.mlp import ActorCritic
 from mtquant.training.ppo_loss import Objective, Samples
@@ -77,7 +77,7 @@ def build(kind, scenario, policy=None, **params):
     given = {"n_steps": STEPS, "batch_size": 128, "n_epochs": 3, "gamma": 0.9, **params}
     env, chosen = SB3VecEnv(scenario, LANES), {"log_std_init": -0.5, **(policy or {})}
     if "width" in chosen:
-        chosen["held"], chosen["unit"] = positions_held(env)
+        chosen["held"] = positions_held(env)
     head = BandPolicy if "width" in chosen else "MlpPolicy"
     model = kind(head, env, policy_kwargs=chosen, seed=7, device="cpu", **given)
     model.set_logger(Logger(None, []))
@@ -101,6 +101,21 @@ def moments(model) -> dict[str, np.ndarray]:
         key: torch.cat([state[key].flatten() for state in states]).numpy()
         for key in ("step", "exp_avg", "exp_avg_sq")
     }
+
+
+def learned(network: ActorCritic) -> np.ndarray:
+    """1 for each weight, 0 for those through which a band's edges would see the positions."""
+    kept = network.weights.copy()
+    network.weights[:] = 1.0
+    network.actor.weights[0][getattr(network.actor, "held", [])] = 0.0
+    free = network.weights.copy()
+    network.weights[:] = kept
+    return free
+
+
+def half_widths(network: ActorCritic) -> np.ndarray:
+    """Of the bands of the last rows that went through the network."""
+    return np.logaddexp(SHARPNESS * network.actor._reach, 0.0) / SHARPNESS
 
 
 def close(value, wanted, tolerance: float = 1e-5) -> None:
@@ -189,7 +204,8 @@ def test_the_gradient_is_the_slope_of_the_loss(two_symbols, activation, hidden, 
     samples = Samples.of(model.rollout_buffer)
     samples = replace(samples, observations=samples.observations.astype(np.float64))
     generator = np.random.default_rng(1)
-    network.weights += generator.normal(0, 0.1, network.weights.shape)
+    free = learned(network)
+    network.weights += free * generator.normal(0, 0.1, network.weights.shape)
     objective = Objective(clip_range=0.1, clip_range_vf=limit_vf, ent_coef=0.2, vf_coef=0.7)
     rows = generator.permutation(LANES * STEPS)[:530]
     given = (network, samples, rows, generator.normal(size=len(rows)))
@@ -197,11 +213,12 @@ def test_the_gradient_is_the_slope_of_the_loss(two_symbols, activation, hidden, 
     assert 0.1 < objective.gradient(*given).clip_fraction < 0.9
     gradient, start = network.gradient.copy(), network.weights.copy()
     for _ in range(20):
-        direction = generator.normal(size=start.shape)
+        direction = free * generator.normal(size=start.shape)
         ends = []
         for side in (-1e-7, 1e-7):
             network.weights[:] = start + side * direction
-            ends.append(objective.loss(objective.gradient(*given)))
+            loss = objective.loss(objective.gradient(*given))
+            ends.append(loss + (PULL * half_widths(network).mean(0).sum() if head else 0.0))
         assert gradient @ direction == pytest.approx(np.diff(ends)[0] / 2e-7, rel=1e-5, abs=1e-6)
 
 

@@ -15,8 +15,11 @@ from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckA
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from mtquant.agents.policy import OnnxPolicy
+from mtquant.config.data import given_market
 from mtquant.config.load import load_agent
 from mtquant.config.schema import AgentConfig
+from mtquant.envs.scenario import Scenario
+from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError
 from mtquant.training.export import export_policy
 from mtquant.training.learner import (
@@ -52,15 +55,14 @@ def build(kind: str = "ppo", seed: int = 0, **params: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_learner_builds_as_its_file_says(name):
+def test_every_shipped_learner_builds_as_its_file_says(name, small_env, easy_bars):
     config, _found = load_agent(str(CONFIGS / f"{name}.yaml"))
     if config.kind not in LEARNERS:
         with pytest.raises(ConfigError, match="kind of learning agent"):
             learner_class(config.kind)
         return
-    if config.window > 1:
-        pytest.skip("its extractor asks the env for its columns")
-    model = build_learner(config, Still(config.learning.n_envs), 3)
+    scenario = Scenario.fit(small_env, given_market(small_env, easy_bars), config.window)
+    model = build_learner(config, SB3VecEnv(scenario, config.learning.n_envs), 3)
     assert isinstance(model, LEARNERS[config.kind])
     assert isinstance(model, ALGORITHMS.get(config.kind, object))
     assert model.seed == 3 and model.device == torch.device("cpu")
