@@ -10,20 +10,24 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
+import mtquant
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.backtest.student import MeanInterval, mean_interval
 from mtquant.config.load import load_agent
 from mtquant.config.schema import AgentConfig, canonical_json
-from mtquant.features.pipeline import code_digest
 from mtquant.research.optimum import Optimum, optimum
 from mtquant.research.planted import Score, planted_env, positions_of, score
 from mtquant.research.study_rows import StudyRow
+from mtquant.training.crew import for_workers
 from mtquant.training.learn import Learned, learn
 
 FRESH_BARS = 150_000
@@ -221,10 +225,34 @@ def _ended(tasks: Mapping[int, Task], jobs: int) -> Iterator[tuple[int, Trial]]:
             yield number, run_trial(*task)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        running = {pool.submit(run_trial, *task): number for number, task in tasks.items()}
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_end_with_parent) as pool:
+        with for_workers():
+            running = {pool.submit(run_trial, *task): number for number, task in tasks.items()}
         for future in as_completed(running):
             yield running[future], future.result()
+
+
+def _end_with_parent() -> None:
+    """Let this process end when the one that started it is gone, however that came."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+@cache
+def _code() -> str:
+    """Hash of all sources: what trades, learns and scores may stand in any of them."""
+    root, digest = Path(mtquant.__file__).parent, hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        # A checkout on Windows may end its lines differently.
+        content = path.read_bytes().replace(b"\r\n", b"\n")
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + content)
+    return digest.hexdigest()
 
 
 def _file_name(task: Task) -> str:
@@ -238,7 +266,7 @@ def _file_name(task: Task) -> str:
             "market": [market.signals, market.noise, market.bars, FRESH_BARS],
             "env": env.config_id,
             "agent": agent.config_id,
-            "code": code_digest(),
+            "code": _code(),
         }
     )
     return f"{row.name}-{seed}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"

@@ -58,7 +58,7 @@ class Crew:
         context = get_context("spawn")
         self._stop = context.Event()
         self._processes: dict[Connection, BaseProcess] = {}
-        with _for_workers():
+        with for_workers():
             for _ in range(size):
                 here, there = context.Pipe()
                 process = context.Process(target=_work, args=(there, self._stop), daemon=True)
@@ -127,7 +127,7 @@ class Crew:
 
 
 @contextmanager
-def _for_workers() -> Iterator[None]:
+def for_workers() -> Iterator[None]:
     """What processes that are started here find: one thread each, and deaf ears for Ctrl-C."""
     before = {name: os.environ.get(name) for name in THREADS}
     os.environ.update(dict.fromkeys(THREADS, "1"))

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 from dataclasses import asdict, replace
 from math import nan
+from pathlib import Path
 
 import pytest
 import yaml
@@ -70,6 +75,50 @@ def test_another_agent_law_or_noise_is_another_file(row, tmp_path):
     noisy = replace(row, market=replace(row.market, noise=1))
     tasks = [(row, agent, 0), (row, agent, 1), (row, other, 0), (weaker, agent, 0)]
     assert len({study._file_name(task) for task in [*tasks, (noisy, agent, 0)]}) == 5
+
+
+def test_other_sources_are_another_file(row, monkeypatch):
+    task = (row, study.load_agent(row.agent)[0], 0)
+    before = study._file_name(task)
+    assert study._file_name(task) == before
+    monkeypatch.setattr(study, "_code", lambda: "another")
+    assert study._file_name(task) != before
+
+
+ORPHAN = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from mtquant.research.study import _end_with_parent
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(1, mp_context=context, initializer=_end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600)
+    time.sleep(0.5)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_worker_does_not_outlive_a_study_that_is_killed(tmp_path):
+    script = tmp_path / "orphan.py"
+    script.write_text(ORPHAN)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    said = tmp_path / "said"  # a pipe would stay open as long as the worker lives
+    with said.open("w") as out:
+        subprocess.run([sys.executable, str(script)], env=environment, stdout=out, timeout=120)
+    worker = int(said.read_text())
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists() or state(worker) == "Z":
+            return
+        time.sleep(0.1)
+    os.kill(worker, 9)
+    pytest.fail("the worker went on")
+
+
+def state(process: int) -> str:
+    """Of a process: R, S, or Z once it has ended and nobody has asked how."""
+    return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0]
 
 
 def test_a_file_cut_short_is_played_again(row, tmp_path, monkeypatch):
