@@ -243,7 +243,7 @@ def memory(lanes: int = 4096, n_bars: int = 1_000_000) -> None:
         simulator.step(np.zeros((lanes, 1), np.float32))
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     arrays = [*simulator.book, *tape, *simulator._buffers, simulator._final]
-    total = sum(array.nbytes for array in arrays)
+    total = sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
     report(
         f"{lanes} lanes on {n_bars:,} bars x 64 floats",
         total / 2**20,

@@ -212,8 +212,8 @@ class Simulator:
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane; finished lanes start their next episode in the same step."""
-        moved = self.advance(actions)
-        if moved.over.any():
+        moved, ended = self._move(actions)
+        if ended:
             for i in np.flatnonzero(moved.over).tolist():
                 moved.finished[i] = (self._final[i].copy(), self.summary(i))
             self._restart_finished(self.book, self.tape, moved.statuses, moved.observations)
@@ -221,16 +221,21 @@ class Simulator:
 
     def advance(self, actions: npt.NDArray[np.float32]) -> BatchStep:
         """One bar of every lane, without reset: who goes on beyond the end leaves the tape."""
+        return self._move(actions)[0]
+
+    def _move(self, actions: npt.NDArray[np.float32]) -> tuple[BatchStep, int]:
+        """One bar of every lane, and how many episodes it ended."""
         book, tape, out = self.book, self.tape, self._next_buffer()
         rewards, statuses, over = self._results()
         if actions.dtype != FLOAT32 or not actions.flags.c_contiguous:
             actions = np.ascontiguousarray(actions, np.float32)
         if actions.shape != self._actions.shape:
             raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
-        self._step_batch(book, tape, actions, out, self._final, rewards, statuses, over)
+        results = (rewards, statuses, over)
+        ended = self._step_batch(book, tape, actions, out, self._final, *results)
         if self._payer is not None:
             rewards[:] = self._payer.pay(0, self.lanes)
-        return BatchStep(out, rewards, statuses, over, {})
+        return BatchStep(out, rewards, statuses, over, {}), ended
 
     def copy_lanes(
         self, source: Simulator, lanes: npt.NDArray[np.int64], to: npt.NDArray[np.int64]

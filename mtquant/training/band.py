@@ -116,7 +116,10 @@ class BandPolicy(ActorCriticPolicy):
 
     @torch.no_grad()
     def _begin_blind(self) -> None:
-        """Let the edges not depend on the account at first: its every jitter would be traded."""
+        """Let the edges not depend on the account at first: its every jitter would be traded.
+
+        The account's columns begin with the first symbol's position.
+        """
         layers = (*self.mlp_extractor.policy_net, self.action_net.edges)
         first = next(layer for layer in layers if isinstance(layer, torch.nn.Linear))
         first.weight[:, self.held[0] + self.features_dim : self.features_dim] = 0.0

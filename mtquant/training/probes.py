@@ -70,10 +70,8 @@ class Probes:
         self._advantages = np.zeros((steps, self.lanes))
         self._planted[:] = -1
         self._runs[:] = False
-        everyone = np.arange(self.lanes)
         for row in range(self.config.bars):
-            self._copy(row * self.lanes + everyone, everyone)
-            self._observations[row] = observations
+            self._copy(np.full(self.lanes, row), np.arange(self.lanes), observations)
 
     def play(
         self, step: int, network: ActorCritic, observations: Array, means: Array, actions: Array
@@ -92,9 +90,7 @@ class Probes:
         """
         row = step % self.config.bars
         self._harvest(row, network, observations)
-        everyone = np.arange(self.lanes)
-        self._copy(row * self.lanes + everyone, everyone)
-        self._observations[row] = observations
+        self._copy(np.full(self.lanes, row), np.arange(self.lanes), observations)
         self._planted[row], self._runs[row], self._gained[row] = step, True, 0.0
         self._weight[row] = 1.0
         wander = self.wander * torch.randn(actions.shape).numpy() if self.wander else 0.0
@@ -142,8 +138,7 @@ class Probes:
         rows, lanes = np.nonzero(ended)
         if len(rows):
             # What is over would run out of its bars.
-            self._copy(rows * self.lanes + lanes, lanes)
-            self._observations[rows, lanes] = observations[lanes]
+            self._copy(rows, lanes, observations)
 
     def finish(self, network: ActorCritic, observations: Array) -> Array:
         """The advantages of the whole rollout, ``[T, N]``; the critic sees what was still ahead."""
@@ -161,5 +156,7 @@ class Probes:
         self._advantages[step] = self._gained[row] + ahead
         self._planted[row] = -1
 
-    def _copy(self, copies: Array, lanes: Array) -> None:
-        self._copies.copy_lanes(self._source, lanes, copies)
+    def _copy(self, rows: Array, lanes: Array, observations: Array) -> None:
+        """Put copies where their lanes are, which see ``observations``."""
+        self._copies.copy_lanes(self._source, lanes, rows * self.lanes + lanes)
+        self._observations[rows, lanes] = observations[lanes]

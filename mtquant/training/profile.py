@@ -17,10 +17,11 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from mtquant.training import callbacks
 from mtquant.training.mlp import ActorCritic
 
-ENV, FORWARD, ROLLOUT, UPDATE = "env", "policy forward", "rest of the rollout", "update"
+ENV, FORWARD, PROBES = "env", "policy forward", "probes"
+ROLLOUT, UPDATE = "rest of the rollout", "update"
 VALIDATION, EXPORT, SAVING = "validation", "export", "saving its state"
 FEATURES, TEST, REST = "features", "test and report", "the rest"
-PARTS = (ENV, FORWARD, ROLLOUT, UPDATE, VALIDATION, EXPORT, SAVING, FEATURES, TEST, REST)
+PARTS = (ENV, FORWARD, PROBES, ROLLOUT, UPDATE, VALIDATION, EXPORT, SAVING, FEATURES, TEST, REST)
 
 
 class Profile:
@@ -54,7 +55,7 @@ class Profile:
     def watching(self, model: BaseAlgorithm, watch: callbacks.ValidationCallback) -> Iterator[None]:
         """Measure a learner and its callback inside."""
         before = model.num_timesteps
-        policy = model.policy
+        policy, probes = model.policy, getattr(model, "probes", None)
         with ExitStack() as wraps:
             for owner, name, part, within in (
                 (model.env, "step", ENV, ROLLOUT),
@@ -63,6 +64,8 @@ class Profile:
                 (policy, "predict_values", FORWARD, ROLLOUT),
                 (ActorCritic, "means", FORWARD, ROLLOUT),
                 (ActorCritic, "values", FORWARD, ROLLOUT),
+                (probes, "play", PROBES, ROLLOUT),
+                (probes, "compare", PROBES, ROLLOUT),
                 (model, "collect_rollouts", ROLLOUT, None),
                 (model, "train", UPDATE, None),
                 (watch, "validate", VALIDATION, None),

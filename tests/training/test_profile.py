@@ -98,7 +98,9 @@ def test_a_profiled_training_is_the_same_training(config, small_run, heard):
     seconds = [float(re.search(r"([\d.]+) s", line)[1]) for line in table[1:]]
     assert len(seconds) == len(PARTS) and sum(seconds) == pytest.approx(total, abs=0.06)
     rates = [float(re.search(r"([\d.]+) us a frame", line)[1]) for line in table[1:]]
-    assert all(value > 0.0 for value in rates[:3] + rates[4:6])
+    idle = {part for part, rate in zip(PARTS, rates, strict=True) if rate == 0.0}
+    assert "probes" in idle
+    assert not idle & {"env", "policy forward", "rest of the rollout", "validation", "export"}
 
 
 def test_an_unprofiled_training_says_nothing_of_time(config, heard, monkeypatch):
