@@ -1,10 +1,15 @@
 """Four faces, one ledger, the long form: random instruments over long histories.
 
     python benchmarks/four_faces.py [--instruments 100] [--bars 100000] [--first 1000] [--workers 1]
+                                    [--runner]
 
 Plays the same bars and actions through env, batched env, backtest and paper, compares every fill,
 balance, equity, margin, position and breaker level bit for bit, and prints a line for each
 instrument: what happened to it, and ``same`` or the first difference. Ends with 1 if there was one.
+
+Paper is the simulated terminal behind the real adapter, traded by the kernel's own decisions. With
+``--runner`` the live runner decides, from features that it computes anew at each bar, and keeps its
+journal: about ten times as long.
 """
 
 from __future__ import annotations
@@ -48,7 +53,7 @@ class Line(NamedTuple):
     seconds: float
 
 
-def play(seed: int, n_bars: int) -> Line:
+def play(seed: int, n_bars: int, runner: bool) -> Line:
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
     import faces
     import instruments
@@ -58,7 +63,7 @@ def play(seed: int, n_bars: int) -> Line:
     spec, env = case.scenario.market.specs[0], case.scenario.env
     with tempfile.TemporaryDirectory() as folder:
         try:
-            count = faces.compare_lives(*case, Path(folder), ACCOUNTS)
+            count = faces.compare_lives(*case, Path(folder) if runner else None, ACCOUNTS)
         except AssertionError as difference:
             verdict = str(difference).splitlines()[0]
     book = env.account.book
@@ -77,6 +82,7 @@ def main() -> None:
     parser.add_argument("--bars", type=int, default=100_000)
     parser.add_argument("--first", type=int, default=1000, help="seed of the first instrument")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--runner", action="store_true", help="the live runner decides")
     chosen = parser.parse_args()
     os.environ["MTQUANT_FEATURE_CACHE"] = "0"
     total, different = Counter[str](), 0
@@ -84,7 +90,8 @@ def main() -> None:
     print(f"{'seed':>5}  {'instrument':<40}{heads}")
     seeds = range(chosen.first, chosen.first + chosen.instruments)
     with ProcessPoolExecutor(chosen.workers) as pool:
-        for line in pool.map(play, seeds, [chosen.bars] * len(seeds)):
+        rest = [chosen.bars] * len(seeds), [chosen.runner] * len(seeds)
+        for line in pool.map(play, seeds, *rest):
             shown = f"{line.verdict}, {line.seconds:.0f} s"
             print(row(line.seed, line.kind, line.happened, shown), flush=True)
             total += line.happened

@@ -3,7 +3,8 @@
     env         TradingEnv, one account
     batch       SB3VecEnv and VectorTradingEnv, lane 0 beside strangers
     backtest    run_agent
-    paper       MT5Adapter and Runner on the simulated terminal, started anew now and then
+    paper       MT5Adapter and Runner on the simulated terminal, started anew now and then; in the
+                long form a hand that sends the kernel's decisions through the same adapter
 
 The env ends with its account; the batch then begins again at the first row and has to live the
 same life once more; backtest and paper go on to the last bar.
@@ -12,12 +13,14 @@ same life once more; backtest and paper go on to the last bar.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from hands import Hand
 from ledgers import (
     check_backtest,
     check_books,
@@ -30,6 +33,7 @@ from lives import Bar, Life, assert_same
 from mtquant.agents.base import Float32
 from mtquant.backtest.run import run_agent
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import OrderResult
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.envs.scenario import Scenario
@@ -39,7 +43,6 @@ from mtquant.envs.vector import VectorTradingEnv
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.paper import paper_bars, paper_runner
-from mtquant.live.runner import BarReport
 from mtquant.market.clock import DAY_NS
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.reasons import (
@@ -88,7 +91,11 @@ class ScriptedAgent:
         deterministic: bool = False,
     ) -> tuple[Float32, Any]:
         self.seen.append(observation.tobytes())
-        return self._script[observation[: self.width].tobytes()], state
+        return self.action(observation[: self.width]), state
+
+    def action(self, row: Float32) -> Float32:
+        """What is played where the features are these."""
+        return self._script[row.tobytes()]
 
     def taken(self) -> list[bytes]:
         """What was seen since the last call."""
@@ -202,23 +209,39 @@ def play_paper(
             for event in report.events:
                 assert any(part in event for part in EXPECTED_EVENTS), event
             life.bars.append(Bar.of(terminal.account.book))
-            life.refused.append(why_refused(report))
+            life.refused.append(why_refused(report.outlook.decisions[0].reason, report.results))
         journal.close()
     life.seen.extend(agent.taken())
     return life
 
 
-def why_refused(report: BarReport) -> str:
+def play_hand(scenario: Scenario, agent: ScriptedAgent, terminal: WatchedTerminal) -> Life:
+    life, hand, features = Life([], [], [], [], {}), Hand(terminal, scenario), scenario.features()
+    while not terminal.finished:
+        done = hand.trade(agent.action(features[terminal.account.forming - 1]))
+        terminal.account.explain([done.decision.reason_code])
+        terminal.advance()
+        life.bars.append(Bar.of(terminal.account.book))
+        life.refused.append(why_refused(done.decision.reason, done.results))
+    return life
+
+
+def why_refused(reason: str, results: Sequence[OrderResult]) -> str:
     """What the server said of the bar's last order, or why it was not sent at all."""
-    reason = report.outlook.decisions[0].reason
-    codes = [result.retcode for result in report.results]
+    codes = [result.retcode for result in results]
     return REFUSALS.get(codes[-1], "") if codes else reason if reason == NEVER_SENT else ""
 
 
 def compare(
-    scenario: Scenario, actions: npt.NDArray[np.float32], folder: Path, restarts: int = 2
+    scenario: Scenario,
+    actions: npt.NDArray[np.float32],
+    folder: Path | None,
+    restarts: int = 2,
 ) -> Counter[str]:
-    """Play all faces and compare them; returns how often the interesting things happened."""
+    """Play all faces and compare them; returns how often the interesting things happened.
+
+    The runner keeps its journal in ``folder``; without one a hand plays paper.
+    """
     agent = ScriptedAgent(scenario.features(), actions)
     first, last = scenario.rows("all")
     env = play_env(scenario, agent)
@@ -229,25 +252,28 @@ def compare(
     result = run_agent(agent, scenario, (first, last))
     seen = agent.taken()
     terminal = make_terminal(scenario, agent)
-    journal = folder / f"{scenario.env.name}-{scenario.market.panel.time[0]}.db"
-    paper = play_paper(scenario, agent, terminal, journal, restarts)
+    if folder is None:
+        paper = play_hand(scenario, agent, terminal)
+    else:
+        journal = folder / f"{scenario.env.name}-{scenario.market.panel.time[0]}.db"
+        paper = play_paper(scenario, agent, terminal, journal, restarts)
+        assert_same("paper, observation", paper.seen, seen)
+        check_journal(journal, terminal.account.tape, paper.bars)
 
     alive = len(env.bars)
     assert_same("paper, account", paper.bars[:alive], env.bars)
-    assert_same("paper, observation", paper.seen, seen)
     assert_same("env, observation", env.seen[:alive], seen[:alive])
     assert_same("paper, refusals", paper.refused[:alive], env.refused)
     check_backtest(result, paper, env)
     check_books(scenario, terminal, paper.bars)
     by_order = check_broker(terminal, scenario, result.deals)
-    check_journal(journal, terminal.account.tape, paper.bars)
     count = coverage(scenario, paper, terminal.account.tape)
     count.update({"restarted": restarted, "passed stops": by_order})
     return count
 
 
 def compare_lives(
-    scenario: Scenario, actions: npt.NDArray[np.float32], folder: Path, most: int = 25
+    scenario: Scenario, actions: npt.NDArray[np.float32], folder: Path | None, most: int = 25
 ) -> Counter[str]:
     """As :func:`compare`; where an account dies another begins, ``most`` of them."""
     count: Counter[str] = Counter()

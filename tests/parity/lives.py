@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mtquant.backtest.deals import Deal
 from mtquant.sim.account import Book
+from mtquant.sim.records import ACCOUNT, POSITION
 
 OF_THE_ACCOUNT = (
     "equity",
@@ -21,6 +23,10 @@ OF_THE_ACCOUNT = (
     "shed_to",
 )
 OF_A_POSITION = ("steps", "entry", "swap", "age", "result", "stop", "take")
+# A record as one tuple and its fields by place: by name each would be a look-up of its own.
+_ACCOUNT = itemgetter(*map(ACCOUNT.names.index, OF_THE_ACCOUNT))
+_POSITION = itemgetter(*map(POSITION.names.index, OF_A_POSITION))
+_DEALS, _TICKETS = ACCOUNT.names.index("n_deals"), POSITION.names.index("tickets")
 
 
 class Bar(NamedTuple):
@@ -49,13 +55,12 @@ class Bar(NamedTuple):
     @classmethod
     def of(cls, book: Book) -> Bar:
         """Of lane 0."""
-        account, position = book.account[0], book.positions[0, 0]
-        deals = tuple(Deal.of(deal) for deal in book.deals[0, : account["n_deals"]])
-        numbers = [account[name].item() for name in OF_THE_ACCOUNT]
-        held = [position[name].item() for name in OF_A_POSITION]
+        account, position = book.account[0].item(), book.positions[0, 0].item()
+        deals = tuple(Deal.of(deal) for deal in book.deals[0, : account[_DEALS]])
+        numbers, held = _ACCOUNT(account), _POSITION(position)
         tickets: list[tuple[int, int, float, float]] = []
         if book.tickets.shape[1] > 0:
-            tickets = book.tickets[0, : position["tickets"]].tolist()
+            tickets = book.tickets[0, : position[_TICKETS]].tolist()
         elif held[0]:
             tickets = [(0, held[0], held[1], held[2])]
         return cls(*numbers, *held, tuple(tickets), deals)

@@ -1,7 +1,7 @@
 """Four faces, one ledger: env, batch, backtest and paper agree to the last bit on random markets.
 
 Twenty instruments over 500 bars here; the slow marker brings a hundred over 5,000, and
-``benchmarks/four_faces.py`` a hundred over 100,000.
+``benchmarks/four_faces.py`` a hundred over 100,000, where a hand trades in the runner's place.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ LEAST |= {f"swap {mode}": 1 for mode in ("none", "points", "percent", "money")}
 
 
 def play(
-    faces: ModuleType, instruments: ModuleType, seeds: range, n_bars: int, folder: Path
+    faces: ModuleType, instruments: ModuleType, seeds: range, n_bars: int, folder: Path | None
 ) -> Counter[str]:
     count: Counter[str] = Counter()
     for seed in seeds:
@@ -77,10 +77,14 @@ def test_twenty_instruments(faces, instruments, tmp_path):
 def test_many_instruments():
     """Two at a time, in the long form's own words."""
     script = Path(__file__).parents[2] / "benchmarks" / "four_faces.py"
-    words = ["--instruments", str(MANY), "--bars", "5000", "--first", "100", "--workers", "2"]
+    words = f"--instruments {MANY} --bars 5000 --first 100 --workers 2 --runner".split()
     done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     assert f"0 of {MANY} differ" in done.stdout
+
+
+def test_a_hand_plays_paper_as_the_runner_does(faces, instruments):
+    assert_not_empty(play(faces, instruments, range(20), 500, None))
 
 
 def test_the_first_bar_may_come_after_a_pause(faces, instruments, tmp_path):
