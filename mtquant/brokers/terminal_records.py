@@ -39,9 +39,11 @@ class StructSequence(tuple[Any, ...]):
 
     __slots__ = ()
     _names: ClassVar[tuple[str, ...]] = ()
+    _empty: ClassVar[dict[str, Any]] = {}
 
     def __init_subclass__(cls, fields: str) -> None:
         cls._names = tuple(fields.split())
+        cls._empty = {name: "" if name in _TEXT_FIELDS else 0 for name in cls._names}
         for position, name in enumerate(cls._names):
             setattr(cls, name, property(itemgetter(position)))
 
@@ -52,9 +54,9 @@ class StructSequence(tuple[Any, ...]):
         Raises:
             AttributeError: A name is no field.
         """
-        for name in values.keys() - set(cls._names):
+        for name in values.keys() - cls._empty.keys():
             raise AttributeError(unknown(f"field of {cls.__name__}", name, cls._names))
-        return cls(values.get(name, "" if name in _TEXT_FIELDS else 0) for name in cls._names)
+        return cls((cls._empty | values).values())
 
     @property
     def n_fields(self) -> int:

@@ -23,7 +23,7 @@ from mtquant.live.decision import Decision, Guard
 from mtquant.live.forward import bring_forward
 from mtquant.live.found import BrokerBalance
 from mtquant.live.levels import close_passed
-from mtquant.live.memory import burn_in, recalled, stored
+from mtquant.live.memory import Memory
 from mtquant.live.record import AccountRecord, record_of
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
@@ -80,6 +80,7 @@ class Strategy:
         self.env = env
         self.specs = tuple(specs)
         self.context_specs = tuple(context_specs)
+        self._memory = Memory.of(agent)
         self._contracts = contracts_of(env, specs)
         self._rules = rules_row(env.rules(reward_scale=1.0))
 
@@ -88,7 +89,7 @@ class Strategy:
         """Whether it protects its positions by stops or targets."""
         return bool(self._rules["managed"][0])
 
-    @property
+    @cached_property
     def bars_needed(self) -> int:
         """Closed bars of each symbol that a decision reads."""
         return warm_up(self.pipeline, self.env) + self.agent.window - 1
@@ -96,7 +97,7 @@ class Strategy:
     @property
     def bars_kept(self) -> int:
         """Closed bars of each symbol from which a lost memory can be rebuilt, too."""
-        return self.bars_needed + burn_in(self.agent)
+        return self.bars_needed + self._memory.burn_in
 
     @cached_property
     def _checker(self) -> PreTradeChecker:
@@ -127,7 +128,7 @@ class Strategy:
         tape, rows, opens_ns = self._tape(panel, record)
         book = bring_forward(record, found, tape, rows, opens_ns)
         before_ns = int(panel.time[-2]) if len(panel) > 1 else None
-        state = recalled(self.agent, record, before_ns)
+        state = self._memory.recalled(record, before_ns)
         lost = record is not None and state is None
         earlier = self._bars_to_recall(panel) if lost else 0
         seen = self._observe(book, tape, rows[-1], panel, earlier)
@@ -143,7 +144,7 @@ class Strategy:
         # Only now: what a guard holds back leaves no more room to the symbols decided after it.
         book.positions["target"][0] = [decision.target for decision in decisions]
         return Outlook(
-            record=record_of(book, bar_time_ns, found, stored(self.agent, state)),
+            record=record_of(book, bar_time_ns, found, self._memory.stored(state)),
             decisions=decisions,
             level=LEVEL_NAMES[int(book.account["level"][0])],
             price=tuple(float(one.close[-1]) for one in bars),
@@ -152,7 +153,7 @@ class Strategy:
     def _bars_to_recall(self, panel: Panel) -> int:
         """Closed bars before the newest from which the memory is rebuilt."""
         held = min(len(bars) for bars in panel.bars)
-        return max(min(burn_in(self.agent), held - self.bars_needed), 0)
+        return max(min(self._memory.burn_in, held - self.bars_needed), 0)
 
     def _predict(self, seen: Float32, state: Float32 | None) -> tuple[Float32, Float32 | None]:
         """Actions at the newest observation and the memory after it; earlier ones lead up to it.

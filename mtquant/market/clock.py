@@ -72,6 +72,7 @@ class Clock:
     shift_ns: int = field(repr=False)
 
     @classmethod
+    @cache
     def parse(cls, name: str) -> Clock:
         """The clock called ``name``.
 
@@ -144,11 +145,13 @@ class Clock:
         if self.zone is None:
             return Located(wall, nothing, nothing)
         instants, offsets = _changes(self.zone)
-        before, after = offsets[:-1], offsets[1:]
-        low, high = instants + np.minimum(before, after), instants + np.maximum(before, after)
+        low, high = _doubtful_spans(self.zone)
         passed = np.searchsorted(low, wall, side="right")
         change = np.maximum(passed - 1, 0)
         doubtful = (passed > 0) & (wall < high[change])
+        if not doubtful.any():
+            return Located(wall - offsets[passed], nothing, nothing)
+        before, after = offsets[:-1], offsets[1:]
         missing = doubtful & (after[change] > before[change])
         twice = doubtful & ~missing
         utc = wall - np.where(doubtful, before[change], offsets[passed])
@@ -192,6 +195,14 @@ def _changes(zone: str) -> tuple[Int, Int]:
     for column in table:
         column.flags.writeable = False
     return table
+
+
+@cache
+def _doubtful_spans(zone: str) -> tuple[Int, Int]:
+    """Wall times (ns) from which on and up to which each change skips or repeats an hour."""
+    instants, offsets = _changes(zone)
+    before, after = offsets[:-1], offsets[1:]
+    return instants + np.minimum(before, after), instants + np.maximum(before, after)
 
 
 def _bisect(info: ZoneInfo, early: datetime, late: datetime) -> int:

@@ -138,7 +138,8 @@ def _price(gates: Gates, at: _Closed) -> Mask:
 
 def _hours(gates: Gates, at: _Closed) -> Mask:
     """Closed outside the hours; daily and longer bars have none."""
-    if gates.hours is None or at.bars.timeframe.minutes >= Timeframe.D1.minutes:
+    assert gates.hours is not None, "a gate that is not asked for is left out"
+    if at.bars.timeframe.minutes >= Timeframe.D1.minutes:
         return np.zeros(len(at.bars), np.bool_)
     chosen = at.spec.model_copy(update={"hours": dict(gates.hours)})
     return ~TradingHours.of(chosen).is_open(at.times)
@@ -153,14 +154,14 @@ def _prohibited(gates: Gates, at: _Closed) -> Mask:
     return closed
 
 
-# In order of rank: the first that bars an increase gives the reason.
-_GATES: tuple[tuple[int, Callable[[Gates, _Closed], Mask]], ...] = (
-    (MAX_SPREAD, _spread),
-    (MIN_VOLUME, _volume),
-    (MIN_VALUE, _value),
-    (MIN_PRICE, _price),
-    (OUT_OF_HOURS, _hours),
-    (PROHIBITED, _prohibited),
+# In order of rank: the first that bars an increase gives the reason; which fields ask for each.
+_GATES: tuple[tuple[int, Callable[[Gates, _Closed], Mask], tuple[str, ...]], ...] = (
+    (MAX_SPREAD, _spread, ("max_spread_points", "max_spread_fraction")),
+    (MIN_VOLUME, _volume, ("min_volume",)),
+    (MIN_VALUE, _value, ("min_day_value",)),
+    (MIN_PRICE, _price, ("min_price",)),
+    (OUT_OF_HOURS, _hours, ("hours",)),
+    (PROHIBITED, _prohibited, ("prohibited",)),
 )
 
 
@@ -178,8 +179,9 @@ def barred_codes(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Flo
     """
     codes = np.zeros(len(bars), np.int8)
     at = _Closed(bars, spec, average_volume)
-    for code, closed in _GATES:
-        codes[(codes == 0) & closed(gates, at)] = code
+    for code, closed, fields in _GATES:
+        if any(getattr(gates, field) for field in fields):
+            codes[(codes == 0) & closed(gates, at)] = code
     return codes
 
 

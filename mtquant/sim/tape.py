@@ -44,19 +44,23 @@ def spread_ticks(bars: Bars, spec: SymbolSpec) -> Int:
     return np.maximum(np.rint(points * spec.point / spec.tick_size), 1.0).astype(np.int64)
 
 
-def average_true_range(bars: Bars, spec: SymbolSpec, length: int) -> Float:
-    """Simple mean of the last ``length`` true ranges in ticks, 0 before there are enough.
+def average_true_range(high: Int, low: Int, close: Int, length: int) -> Float:
+    """Simple mean of the last ``length`` true ranges, 0 before there are enough.
 
     A mean of whole ticks, not Wilder's recursion: sizing then depends on exactly ``length + 1``
     bars and is the same, bit for bit, from a live window and from whole history.
+
+    Args:
+        high: Of each bar in ticks, int64 ``[T]``.
+        low: As ``high``.
+        close: As ``high``.
+        length: Bars.
     """
-    high, low = to_ticks(bars.high, spec), to_ticks(bars.low, spec)
-    close = to_ticks(bars.close, spec)
     before = np.concatenate([close[:1], close[:-1]])
     ranges = np.maximum(high, before) - np.minimum(low, before)
     total = np.concatenate([[0], np.cumsum(ranges)])
-    atr = np.zeros(len(bars))
-    if len(bars) > length:
+    atr = np.zeros(len(close))
+    if len(close) > length:
         atr[length:] = (total[length + 1 :] - total[1:-length]) / length
     return atr
 
@@ -103,7 +107,7 @@ def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int, gates: Gates) -> St
     for name in ("open", "high", "low", "close"):
         rows[name] = to_ticks(getattr(bars, name), spec)
     rows["spread"] = spread_ticks(bars, spec)
-    rows["atr"] = average_true_range(bars, spec, atr_bars)
+    rows["atr"] = average_true_range(rows["high"], rows["low"], rows["close"], atr_bars)
     rows["volume"] = average_volume(bars, atr_bars)
     following = np.append(bars.time[1:], bars.time[-1:] + bars.timeframe.nanoseconds)
     rows["nights"] = swap_nights(bars.time, following, spec)

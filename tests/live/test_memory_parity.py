@@ -13,7 +13,7 @@ from mtquant.agents.policy import OnnxPolicy
 from mtquant.errors import ConfigError
 from mtquant.features.observed import observed_features
 from mtquant.live.journal import Journal
-from mtquant.live.memory import recalled, stored
+from mtquant.live.memory import Memory
 from mtquant.live.record import AccountRecord
 
 INPUTS = ("ret_1", "hour_sin")
@@ -112,7 +112,7 @@ class Spy:
 def held_memory(path, agent):
     with closing(Journal(path, durable=False)) as journal:
         record = journal.latest_record()
-    return recalled(agent, record, record.bar_time_ns)
+    return Memory.of(agent).recalled(record, record.bar_time_ns)
 
 
 def test_the_journal_holds_the_newest_memory_alone(world_of, remembering, tmp_path):
@@ -199,20 +199,21 @@ def test_of_a_short_history_all_there_is(world_of, memory_policy, tmp_path):
 
 def test_a_memory_of_another_shape_or_bar_is_none(remembering, make_world, tmp_path):
     state = np.arange(4, dtype=np.float32).reshape(2, 1, 2)
-    record = AccountRecord(7, *[1e4] * 4, 0, 0, (), agent_state=stored(remembering, state))
+    memory = Memory.of(remembering)
+    record = AccountRecord(7, *[1e4] * 4, 0, 0, (), agent_state=memory.stored(state))
     assert record.agent_state == state.astype("<f4").tobytes()
-    np.testing.assert_array_equal(recalled(remembering, record, 7), state)
-    assert recalled(remembering, record, 8) is None
-    assert recalled(remembering, None, 7) is None
-    assert recalled(remembering, replace(record, agent_state=b""), 7) is None
-    assert recalled(remembering, replace(record, agent_state=b"\0" * 12), 7) is None
-    assert recalled(Windowed(), record, 7) is None
+    np.testing.assert_array_equal(memory.recalled(record, 7), state)
+    assert memory.recalled(record, 8) is None
+    assert memory.recalled(None, 7) is None
+    assert memory.recalled(replace(record, agent_state=b""), 7) is None
+    assert memory.recalled(replace(record, agent_state=b"\0" * 12), 7) is None
+    assert Memory.of(Windowed()).recalled(record, 7) is None
 
 
 def test_a_memory_that_is_not_declared_is_refused(remembering):
     state = np.zeros((2, 1, 2), np.float32)
-    assert stored(Windowed(), None) == stored(remembering, None) == b""
+    assert Memory.of(Windowed()).stored(None) == Memory.of(remembering).stored(None) == b""
     with pytest.raises(ConfigError, match=r"agent windowed returns a state of shape \(2, 1, 2\)"):
-        stored(Windowed(), state)
+        Memory.of(Windowed()).stored(state)
     with pytest.raises(ConfigError, match=r"declares \(2, 1, 2\)"):
-        stored(remembering, state[0])
+        Memory.of(remembering).stored(state[0])

@@ -34,6 +34,12 @@ def test_spreads_are_ticks_at_least_one_and_typical_where_not_recorded(toy_spec,
     np.testing.assert_array_equal(spread_ticks(bars, spec), [4, 1, 2, 7, 10])
 
 
+def atr_of(bars, spec, length):
+    return average_true_range(
+        *(to_ticks(getattr(bars, name), spec) for name in ("high", "low", "close")), length
+    )
+
+
 def test_atr_is_the_mean_of_true_ranges(toy_spec, toy_bars):
     rows = [
         (100, 101, 99, 100),  # the first bar has no close before it
@@ -41,11 +47,11 @@ def test_atr_is_the_mean_of_true_ranges(toy_spec, toy_bars):
         (107, 108, 106, 107),  # from the close before: 108 - 103 = 5
         (100, 101, 98, 100),  # from the close before: 107 - 98 = 9
     ]
-    atr = average_true_range(toy_bars(rows), toy_spec(), 2)
+    atr = atr_of(toy_bars(rows), toy_spec(), 2)
     # Before length + 1 bars there is none: bar 2 needs the ranges of bars 1 and 2.
     np.testing.assert_array_equal(atr, [0.0, 0.0, 450.0, 700.0])
-    np.testing.assert_array_equal(average_true_range(toy_bars(rows), toy_spec(), 4), np.zeros(4))
-    np.testing.assert_array_equal(average_true_range(toy_bars(rows), toy_spec(), 3)[3], 600.0)
+    np.testing.assert_array_equal(atr_of(toy_bars(rows), toy_spec(), 4), np.zeros(4))
+    np.testing.assert_array_equal(atr_of(toy_bars(rows), toy_spec(), 3)[3], 600.0)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
@@ -54,9 +60,9 @@ def test_atr_of_a_window_is_that_of_the_whole_history(toy_spec, toy_bars, seed, 
     close = 100.0 + np.cumsum(rng.integers(-50, 51, 30)) / 100.0
     rows = np.stack([close, close + 0.3, close - 0.2, close], axis=1)
     bars, spec = toy_bars(np.round(rows, 2)), toy_spec()
-    whole = average_true_range(bars, spec, length)
+    whole = atr_of(bars, spec, length)
     for t in range(length, 30):
-        window = average_true_range(bars[t - length : t + 1], spec, length)
+        window = atr_of(bars[t - length : t + 1], spec, length)
         assert window[-1] == whole[t] > 0.0
 
 
