@@ -40,7 +40,7 @@ COLUMNS = {  # what the faces count, under a shorter name
     "stop-outs": "stop-out",
     "brakes": "brakes",
 }
-ACCOUNTS = 1000  # one after the other on the same bars, where they keep dying
+ACCOUNTS = 10_000  # one after the other on the same bars, where they keep dying
 
 
 class Line(NamedTuple):

@@ -279,7 +279,7 @@ def compare_lives(
     count: Counter[str] = Counter()
     for _ in range(most):
         first, last = scenario.rows("all")
-        dead = first + len(play_env(scenario, ScriptedAgent(scenario.features(), actions)).bars)
+        dead = first + life_span(scenario, actions)
         end = min(dead + AFTERLIFE, last)
         count += compare(cut(scenario, 0, end), actions[: end + 1], folder)
         starts = np.flatnonzero(np.diff(scenario.market.panel.time[dead:]) <= DAY_NS)
@@ -288,6 +288,18 @@ def compare_lives(
         begin = dead + int(starts[0]) - first
         scenario, actions = cut(scenario, begin, last), actions[begin:]
     return count
+
+
+def life_span(scenario: Scenario, actions: npt.NDArray[np.float32]) -> int:
+    """Bars that an account lives; those who die young are found without a look at all history."""
+    first, last = scenario.rows("all")
+    bars = ended = 0
+    while bars == ended and first + ended < last:
+        ended = min(max(8 * ended, 500), last - first)
+        young = cut(scenario, 0, first + ended)
+        agent = ScriptedAgent(young.features(), actions[: first + ended + 1])
+        bars = len(play_env(young, agent).bars)
+    return bars
 
 
 def cut(scenario: Scenario, first: int, last: int) -> Scenario:
