@@ -149,7 +149,9 @@ def _trade(
     tape = scenario.tape(np.zeros((bars, 0), np.float32), run.rows)
     first, last = int(tape.rules["first"][0]), run.rows[1]
     account = scenario.env.account
-    terms = AccountTerms(account.capital, account.currency, round(account.leverage))
+    terms = AccountTerms(
+        account.capital, account.currency, round(account.leverage), account.margin_call_level
+    )
     terminal = SimulatedTerminal(
         scenario.market.panel,
         (*bundle.specs, *bundle.context_specs),

@@ -28,7 +28,6 @@ from mtquant.config.schema import AgentConfig
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError, unknown
 from mtquant.market.bars import Float
-from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.reasons import STOP_OUT
 from mtquant.sim.account import Book, Tape
@@ -158,14 +157,19 @@ def make_ledger(recorder: Recorder, scenario: Scenario, first: int) -> Ledger:
         price=price,
         traded_notional=per_bar.pop("traded"),
         trades=trades_of(recorder.deals, panel, specs, recorder.tape),
-        events=_events(recorder, panel, first),
+        events=_events(recorder, scenario, first),
         **per_bar,
     )
 
 
-def _events(recorder: Recorder, panel: Panel, first: int) -> tuple[Event, ...]:
-    """Stop-outs and rises of the circuit breaker, by time."""
+def _events(recorder: Recorder, scenario: Scenario, first: int) -> tuple[Event, ...]:
+    """Margin calls, stop-outs and rises of the circuit breaker, by time."""
+    panel, call = scenario.market.panel, scenario.env.account.margin_call_level
     events = []
+    share = _margin_levels(recorder, first)
+    for row in np.flatnonzero(np.diff(share < call, prepend=False) & (share < call)):
+        text = f"margin call: equity is {share[row]:.0%} of the margin"
+        events.append(Event(int(panel.time[first + row]), text))
     levels = recorder.accounts["level"][: recorder.filled]
     for row in np.flatnonzero(np.diff(levels, prepend=0) > 0):
         level = LEVEL_NAMES[levels[row]]
@@ -175,6 +179,16 @@ def _events(recorder: Recorder, panel: Panel, first: int) -> tuple[Event, ...]:
             symbol = panel.symbols[deal.symbol]
             events.append(Event(int(panel.time[deal.bar]), f"stop-out of {symbol}"))
     return tuple(sorted(events))
+
+
+def _margin_levels(recorder: Recorder, first: int) -> Float:
+    """Equity over margin at each close, infinite where nothing is held, float64 ``[T]``."""
+    bars = recorder.tape.market[first : first + recorder.filled]
+    a_step = bars["close"] * bars["value"] * recorder.tape.contracts["margin_share"]
+    margin = (np.abs(recorder.steps[: recorder.filled]) * a_step).sum(axis=1)
+    equity = recorder.accounts["equity"][: recorder.filled]
+    levels: Float = np.divide(equity, margin, out=np.full(len(margin), np.inf), where=margin > 0.0)
+    return levels
 
 
 def run_baselines(scenario: Scenario, rows: tuple[int, int]) -> tuple[Ledger, Ledger]:

@@ -92,6 +92,12 @@ class AccountState:
     leverage: int
     is_demo: bool
     hedging: bool
+    margin_call: float = 1.0
+
+    @property
+    def called(self) -> bool:
+        """Whether the broker warns: equity over margin is below ``margin_call``."""
+        return self.margin > 0.0 and self.equity < self.margin_call * self.margin
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,12 @@ _END_OF_TIME = 2**31 - 1
 _KNOWN_TIMES = 4096
 
 
+def _margin_call(info: Any) -> float:
+    """Equity over margin below which the broker warns; 0 where it counts in money instead."""
+    in_percent = info.margin_so_mode == mt5.ACCOUNT_STOPOUT_MODE_PERCENT
+    return float(info.margin_so_call) / 100.0 if in_percent else 0.0
+
+
 class MT5Adapter:
     """A Broker over one connected module."""
 
@@ -135,6 +141,7 @@ class MT5Adapter:
             leverage=int(info.leverage),
             is_demo=info.trade_mode == mt5.ACCOUNT_TRADE_MODE_DEMO,
             hedging=info.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
+            margin_call=_margin_call(info),
         )
 
     def positions(self) -> tuple[BrokerPosition, ...]:

@@ -85,7 +85,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         """The account at present quotes."""
         equity, margin = self.account.equity_and_margin()
         balance = float(self.account.book.account["balance"][0])
-        mode, least = self._stop_out()
+        mode, warned, least = self._margin_levels()
         return AccountInfo.of(
             login=self._terms.login,
             trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
@@ -101,15 +101,17 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
             margin=margin,
             margin_free=equity - margin,
             margin_level=100.0 * equity / margin if margin > 0.0 else 0.0,
-            margin_so_call=least,  # no warning comes before
+            margin_so_call=warned,
             margin_so_so=least,
             server=SERVER,
             currency=self._terms.currency,
         )
 
-    def _stop_out(self) -> tuple[int, float]:
-        """``(ACCOUNT_STOPOUT_MODE_*, level)`` at which the account is stopped out."""
+    def _margin_levels(self) -> tuple[int, float, float]:
+        """``ACCOUNT_STOPOUT_MODE_*``, and where the account is warned and stopped out."""
         rules = self.account.tape.rules[0]
         if rules["stop_out_money"] > 0.0:
-            return mt5.ACCOUNT_STOPOUT_MODE_MONEY, float(rules["stop_out_money"])
-        return mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 100.0 * float(rules["stop_out_level"])
+            least = float(rules["stop_out_money"])
+            return mt5.ACCOUNT_STOPOUT_MODE_MONEY, least, least  # no warning comes before
+        called, least = self._terms.margin_call, float(rules["stop_out_level"])
+        return mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 100.0 * called, 100.0 * least

@@ -53,12 +53,14 @@ class AccountTerms:
         balance: First deposit.
         currency: Of the account.
         leverage: As the account shows it; margins follow the tape's contracts.
+        margin_call: Equity over margin below which the account is warned.
         login: Account number.
     """
 
     balance: float
     currency: str = "USD"
     leverage: int = 100
+    margin_call: float = 1.0
     login: int = LOGIN
 
 

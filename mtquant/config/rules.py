@@ -52,6 +52,7 @@ class AccountConfig(Frozen):
         currency: Of money.
         capital: First deposit.
         leverage: Of margins.
+        margin_call_level: Equity over margin below which the broker warns; it closes nothing.
         stop_out_level: Equity over margin at which the broker closes positions.
         stop_out_money: Equity at which it does, where the broker counts in money; 0 if not.
         money_digits: Decimals of money.
@@ -61,6 +62,7 @@ class AccountConfig(Frozen):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "USD"
     capital: Positive = 10_000.0
     leverage: Annotated[float, Field(ge=1, le=5000)] = 100.0
+    margin_call_level: Positive = 1.0
     stop_out_level: Fraction = 0.5
     stop_out_money: NotNegative = 0.0
     money_digits: Annotated[int, Field(ge=0, le=8)] = 2

@@ -288,5 +288,8 @@ class Reconciler:
         stopped = any(deal.stop_out for deal in unseen)
         if stopped:
             events.append("stop-out: the broker closed positions for lack of margin")
+        if account.called:
+            share = account.equity / account.margin
+            events.append(f"margin call: equity is {share:.0%} of the margin")
         fills = tuple(Fill.of(deal, s, self.instruments[s]) for s, deal in own)
         return BrokerBalance(account.balance, positions, deposit, stopped, fills)

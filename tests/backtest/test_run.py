@@ -186,11 +186,26 @@ def test_stop_out_ends_trading_and_is_told(small_env, easy_bars):
     result = run_agent(Script(), scenario, (300, 900))
     assert result.trades[-1].exit_reason == "stop_out"
     told = {event.text: event.time_ns for event in result.ledger.events}
+    calls = {time for text, time in told.items() if text.startswith("margin call: equity is ")}
+    # At 99 times equity a fall of one percent eats the margin of a leverage of 100.
+    assert calls and max(calls) <= told["stop-out of XAUUSD"]
     assert told["stop-out of XAUUSD"] == result.trades[-1].exit_time_ns
     assert told["circuit breaker LEVEL_3"] == result.trades[-1].exit_time_ns
     after = result.ledger.time_ns > result.trades[-1].exit_time_ns
     assert not result.ledger.position_lots[after].any() and len(result.ledger) == 600
     assert len(set(result.equity[after])) == 1
+
+
+def test_a_margin_call_is_named_once_where_the_level_is_crossed(small_env, easy_bars):
+    account = {"margin_call_level": 30.0, "stop_out_level": 0.01}
+    careful = resolve_env(small_env, {"account": account, "stops": {"atr": 0}})
+    scenario = Scenario.fit_all(careful, given_market(careful, easy_bars))
+    ledger = run_agent(Script(), scenario, (300, 900)).ledger
+    margin = np.abs(ledger.exposure) * ledger.equity / 100.0
+    below = np.divide(ledger.equity, margin, out=np.full(600, np.inf), where=margin > 0) < 30.0
+    crossed = ledger.time_ns[below & ~np.append(False, below[:-1])]
+    told = [event.time_ns for event in ledger.events if event.text.startswith("margin call")]
+    assert told == crossed.tolist() and 3 < len(told) < below.sum()
 
 
 def test_baselines_cover_the_same_bars(scenario, played):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -111,15 +112,20 @@ def test_a_part_is_what_the_lanes_own_generator_draws(desk):
 
 
 @pytest.mark.parametrize(
-    ("rules", "mode", "level"),
+    ("rules", "mode", "level", "warned"),
     [
-        ({}, mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 50.0),
-        ({"stop_out_money": 300.0}, mt5.ACCOUNT_STOPOUT_MODE_MONEY, 300.0),
+        ({}, mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 50.0, 100.0),
+        ({"stop_out_money": 300.0}, mt5.ACCOUNT_STOPOUT_MODE_MONEY, 300.0, 300.0),
     ],
 )
-def test_the_account_says_when_it_is_stopped_out(desk, rules, mode, level):
-    info = desk(rules=rules).terminal.account_info()
-    assert (info.margin_so_mode, info.margin_so_so, info.margin_so_call) == (mode, level, level)
+def test_the_account_says_when_it_is_warned_and_stopped_out(desk, rules, mode, level, warned):
+    made = desk(rules=rules)
+    info = made.terminal.account_info()
+    assert (info.margin_so_mode, info.margin_so_so, info.margin_so_call) == (mode, level, warned)
+    account = made.adapter.account()
+    assert account.margin_call == (warned / 100.0 if warned == 100.0 else 0.0)
+    assert not account.called  # nothing is held
+    assert replace(account, margin=account.equity * 1.01).called == (account.margin_call > 0.0)
     assert info.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_NETTING
 
 
