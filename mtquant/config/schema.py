@@ -60,10 +60,16 @@ FeatureChoice = str | dict[str, dict[str, Any]]
 
 
 class EpisodeConfig(Frozen):
-    """Training episodes: ``bars`` each (0: the whole split), starts randomised or not."""
+    """Training episodes: ``bars`` each (0: the whole split), starts randomised or not.
+
+    A randomised start has a capital within ``capital_spread`` of the account's, a drawdown behind
+    it and perhaps a position. Prices k times as high are an account with 1/k of the capital, so
+    this is the randomised price scale, too.
+    """
 
     bars: Annotated[int, Field(ge=0)] = 2000
     randomise: bool = True
+    capital_spread: Annotated[float, Field(ge=0, le=0.9)] = 0.3
 
 
 class SplitConfig(Frozen):
@@ -175,6 +181,7 @@ class EnvConfig(Frozen):
             "last": last,
             "episode_bars": self.episode.bars if training else 0,
             "randomise": self.episode.randomise if training else 0,
+            "capital_spread": self.episode.capital_spread,
         }
 
 

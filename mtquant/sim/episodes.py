@@ -18,8 +18,7 @@ from mtquant.sim.kernel import RUNNING, step
 from mtquant.sim.observation import account_features
 from mtquant.sim.randomness import uniform
 
-# Randomised starts: capital within +-30 %, up to 8 % below the peak, half of them in a position.
-CAPITAL_SPREAD = 0.3
+# Randomised starts: up to 8 % below the peak, half of them in a position.
 DEEPEST_START = 0.08
 OLDEST_START = 48
 LONG_AGO = 1 << 30  # bars
@@ -91,7 +90,7 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     """
     account = book.account[i]
     t = account["cursor"]
-    spread = CAPITAL_SPREAD * (2.0 * uniform(book, i) - 1.0)
+    spread = tape.rules[0]["capital_spread"] * (2.0 * uniform(book, i) - 1.0)
     capital = round_money(account["start_equity"] * (1.0 + spread), tape.rules[0]["money_scale"])
     account["balance"], account["equity"] = capital, capital
     account["day_start"], account["start_equity"] = capital, capital

@@ -197,6 +197,10 @@ REWARD_FIELDS = [
     ("reward_clip", "f8"),
 ]
 
+EPISODE_FIELDS = [
+    ("capital_spread", "f8"),  # randomised starts: capital within +- this share
+]
+
 OPTIONAL_FIELDS = [
     *BRAKE_FIELDS,
     *CHALLENGE_FIELDS,
@@ -204,6 +208,7 @@ OPTIONAL_FIELDS = [
     *EXECUTION_FIELDS,
     *REWARD_FIELDS,
     *UNIT_FIELDS,
+    *EPISODE_FIELDS,
 ]
 
 RULES = np.dtype(

@@ -30,7 +30,13 @@ def test_a_plain_market_is_what_it_was(toy_spec, toy_bars, toy_tape, method, dig
     low = np.minimum(opened, close) - rng.integers(0, 30, 600)
     rows = np.stack([opened, high, low, close], axis=1) / 100
     spec = toy_spec(swap_mode="percent", swap_long=-5.3, swap_short=1.1, commission_per_lot=3.5)
-    rules = {"first": 20, "episode_bars": 120, "randomise": 1, "sizing_method": method}
+    rules = {
+        "first": 20,
+        "episode_bars": 120,
+        "randomise": 1,
+        "capital_spread": 0.3,
+        "sizing_method": method,
+    }
     rules |= {"daily_loss_level_1": 0.01, "daily_loss_level_2": 0.02, "daily_loss_level_3": 0.04}
     bars = toy_bars(rows, spread=rng.integers(0, 40, 600))
     simulator = Simulator(toy_tape(bars, spec, atr_bars=14, slippage_points=2, **rules), 16)

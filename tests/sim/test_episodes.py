@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mtquant.sim.account import empty_book
-from mtquant.sim.episodes import CAPITAL_SPREAD, DEEPEST_START, OLDEST_START, reset_lane
+from mtquant.sim.episodes import DEEPEST_START, OLDEST_START, reset_lane
 from mtquant.sim.kernel import RUNNING, TRUNCATED
 from mtquant.sim.randomness import seed_lanes, uniform
 from mtquant.sim.simulator import Simulator
@@ -88,16 +88,21 @@ def test_a_lane_never_leaves_its_rows(toy_bars, toy_tape):
 
 def test_random_starts_cost_nothing_and_stay_within_their_bounds(toy_bars, toy_tape):
     tape = toy_tape(
-        toy_bars(FLAT_BARS), first=10, last=40, episode_bars=12, randomise=1, capital=10_000.0
+        toy_bars(FLAT_BARS),
+        first=10,
+        last=40,
+        episode_bars=12,
+        randomise=1,
+        capital=10_000.0,
+        capital_spread=0.4,
     )
     simulator = Simulator(tape, 400)
     simulator.seed(4)
     observations = simulator.reset()
     book = simulator.book
     account, position = book.account, book.positions[:, 0]
-    low, high = 10_000 * (1 - CAPITAL_SPREAD), 10_000 * (1 + CAPITAL_SPREAD)
-    assert low <= account["equity"].min() < 7_200
-    assert 12_800 < account["equity"].max() <= high
+    assert 6_000 <= account["equity"].min() < 6_200
+    assert 13_800 < account["equity"].max() <= 14_000
     for name in ("balance", "day_start", "start_equity"):
         np.testing.assert_array_equal(account[name], account["equity"])
     drawdown = 1.0 - account["equity"] / account["peak"]
