@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.faults import ORDERS, Call, Fault, changed, no_answer
 from mtquant.brokers.terminal_records import TradeRequest
-from mtquant.brokers.terminal_requests import parse_request
 
 if TYPE_CHECKING:
     from mtquant.brokers.terminal_faults import FaultyTerminal
@@ -58,7 +57,7 @@ class Late(OrderFault):
 
     def strike(self, terminal: FaultyTerminal, call: Call) -> Any:
         """Keep it for later, if the server would take it at all."""
-        request = parse_request(*call.args)
+        request = terminal.parsed(call)
         ticket = terminal.keep(request, self.bars, self.calls)
         if ticket == 0:
             return call.answer()
@@ -81,7 +80,7 @@ class Answered(OrderFault):
 
     def strike(self, terminal: FaultyTerminal, call: Call) -> Any:
         """Execute or not, and answer so."""
-        request = parse_request(*call.args)
+        request = terminal.parsed(call)
         if self.executed:
             call.answer()
         return terminal.answer(request, self.retcode)
@@ -99,7 +98,7 @@ class Part(OrderFault):
 
     def strike(self, terminal: FaultyTerminal, call: Call) -> Any:
         """Execute the part."""
-        return terminal.execute_part(parse_request(*call.args), self.fraction) or call.answer()
+        return terminal.execute_part(terminal.parsed(call), self.fraction) or call.answer()
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ class CommentRewritten(OrderFault):
 
     def strike(self, terminal: FaultyTerminal, call: Call) -> Any:
         """Execute under the other comment; the answer still quotes the request."""
-        request = parse_request(*call.args)
+        request = terminal.parsed(call)
         answer = call.run({**call.args[0], "comment": self.comment})
         return changed(answer, request=request)
 

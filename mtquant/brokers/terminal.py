@@ -11,11 +11,10 @@ from __future__ import annotations
 from math import log10
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_market import MarketCalls
+from mtquant.brokers.terminal_helpers import Helpers
 from mtquant.brokers.terminal_records import AccountInfo, TerminalInfo
-from mtquant.brokers.terminal_requests import CallRefused
+from mtquant.brokers.terminal_requests import CallRefused, invalid
 from mtquant.brokers.terminal_state import api
-from mtquant.brokers.terminal_trading import TradingCalls
 
 _BUILD = 5000
 _MARGIN_MODES = {
@@ -24,7 +23,7 @@ _MARGIN_MODES = {
 }
 
 
-class SimulatedTerminal(MarketCalls, TradingCalls):
+class SimulatedTerminal(Helpers):
     """The whole API: connection and account here, the rest by subject in the bases."""
 
     @api
@@ -39,6 +38,9 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         portable: bool = False,
     ) -> bool:
         """Connect."""
+        _check_access(login, password, server, timeout)
+        if not (path is None or isinstance(path, str)):
+            raise invalid('Invalid "path" argument')
         self._authorise(login, server)
         self._connected = True
         return True
@@ -53,6 +55,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         timeout: int = 60000,
     ) -> bool:
         """Choose the account; there is only one."""
+        _check_access(login, password, server, timeout)
         self._authorise(login, server)
         return True
 
@@ -113,3 +116,15 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         if rules["stop_out_money"] > 0.0:
             return mt5.ACCOUNT_STOPOUT_MODE_MONEY, float(rules["stop_out_money"])
         return mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 100.0 * float(rules["stop_out_level"])
+
+
+def _check_access(login: object, password: object, server: object, timeout: object) -> None:
+    """Refuse what is no access to an account by its type."""
+    for name, value, kind in (
+        ("login", login, int),
+        ("password", password, str),
+        ("server", server, str),
+        ("timeout", timeout, int),
+    ):
+        if not (value is None or isinstance(value, kind)):
+            raise invalid(f'Invalid "{name}" argument')

@@ -18,7 +18,7 @@ from mtquant.brokers.lasting_faults import Around, Lasting
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_account import SimulatedAccount
 from mtquant.brokers.terminal_records import OrderSendResult, TradeRequest
-from mtquant.brokers.terminal_requests import parse_request
+from mtquant.brokers.terminal_requests import only, parse_request
 from mtquant.market.symbols import SymbolSpec
 
 
@@ -174,7 +174,7 @@ class FaultyTerminal(SimulatedTerminal):
 
     def parsed(self, call: Call) -> TradeRequest:
         """The request of an ``order_send``, as strictly as ever."""
-        return parse_request(*call.args)
+        return parse_request(only(call.args, call.kwargs))
 
     def answer(self, request: TradeRequest, retcode: int, **values: float) -> OrderSendResult:
         """The struct of an answer."""

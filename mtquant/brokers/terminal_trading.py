@@ -1,30 +1,19 @@
-"""The simulated terminal's calls about positions, orders, deals and money.
+"""The simulated terminal's calls about orders to come, and what becomes of them.
 
-Market orders and changes of stops. Each is judged as a server would (``terminal_judge``) and then
-executed by the kernel, which has the last word about money; a refusal is an answer with a retcode,
-not a failure. A server that takes only a part of an order says ``DONE_PARTIAL``, whatever the
-filling: that is what a lane's own draws of ``partial_probability`` are for.
+Each request is judged as a server would (``terminal_judge``) and then executed by the kernel, which
+has the last word about money; a refusal is an answer with a retcode, not a failure. A server that
+takes only a part of an order says ``DONE_PARTIAL``, whatever the filling: that is what a lane's own
+draws of ``partial_probability`` are for.
 """
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
-from typing import TypeVar
-
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_judge import RETCODES, Verdict, judge
-from mtquant.brokers.terminal_records import (
-    OrderCheckResult,
-    OrderSendResult,
-    TradeDeal,
-    TradeOrder,
-    TradePosition,
-    TradeRequest,
-)
-from mtquant.brokers.terminal_requests import epoch_seconds, invalid, parse_request
-from mtquant.brokers.terminal_state import TerminalState, api, not_found
-
-Entry = TypeVar("Entry", TradeDeal, TradeOrder, TradePosition)
+from mtquant.brokers.terminal_listing import ListingCalls
+from mtquant.brokers.terminal_records import OrderCheckResult, OrderSendResult, TradeRequest
+from mtquant.brokers.terminal_requests import invalid, only, parse_request
+from mtquant.brokers.terminal_state import api, not_found
 
 _TEXTS = {
     mt5.TRADE_RETCODE_REQUOTE: "Requote",
@@ -55,81 +44,8 @@ _TEXTS = {
 }
 
 
-class TradingCalls(TerminalState):
-    """``positions_*``, ``orders_*``, ``history_*`` and ``order_*``."""
-
-    @api
-    def positions_total(self) -> int | None:
-        """How many positions are open."""
-        return len(self.account.positions())
-
-    @api
-    def positions_get(
-        self, *, symbol: str | None = None, ticket: int | None = None, group: str | None = None
-    ) -> tuple[TradePosition, ...] | None:
-        """Open positions; a ticket outranks a symbol, a symbol a group."""
-        positions = self.account.positions()
-        if ticket is not None:
-            return tuple(p for p in positions if p.ticket == ticket)
-        if symbol is not None:
-            return tuple(p for p in positions if p.symbol == symbol)
-        return tuple(p for p in positions if fnmatch(p.symbol, group or "*"))
-
-    @api
-    def orders_total(self) -> int | None:
-        """How many orders are working; market orders are executed or refused at once."""
-        return 0
-
-    @api
-    def orders_get(
-        self, *, symbol: str | None = None, ticket: int | None = None, group: str | None = None
-    ) -> tuple[TradeOrder, ...] | None:
-        """Working orders; none, see :meth:`orders_total`."""
-        return ()
-
-    @api
-    def history_deals_total(self, date_from: object, date_to: object, /) -> int | None:
-        """How many deals lie between two dates."""
-        return len(
-            self.account.history.deals_between(epoch_seconds(date_from), epoch_seconds(date_to))
-        )
-
-    @api
-    def history_deals_get(
-        self,
-        *dates: object,
-        group: str | None = None,
-        ticket: int | None = None,
-        position: int | None = None,
-    ) -> tuple[TradeDeal, ...] | None:
-        """Deals between two dates, of an order (``ticket``) or of a position."""
-        if ticket is not None:
-            return tuple(d for d in self.account.deals if d.order == ticket)
-        if position is not None:
-            return tuple(d for d in self.account.deals if d.position_id == position)
-        return _grouped(self.account.history.deals_between(*_between(dates)), group)
-
-    @api
-    def history_orders_total(self, date_from: object, date_to: object, /) -> int | None:
-        """How many past orders lie between two dates."""
-        return len(
-            self.account.history.orders_between(epoch_seconds(date_from), epoch_seconds(date_to))
-        )
-
-    @api
-    def history_orders_get(
-        self,
-        *dates: object,
-        group: str | None = None,
-        ticket: int | None = None,
-        position: int | None = None,
-    ) -> tuple[TradeOrder, ...] | None:
-        """Past orders between two dates, by ticket, or of a position."""
-        if ticket is not None:
-            return tuple(o for o in self.account.orders if o.ticket == ticket)
-        if position is not None:
-            return tuple(o for o in self.account.orders if o.position_id == position)
-        return _grouped(self.account.history.orders_between(*_between(dates)), group)
+class TradingCalls(ListingCalls):
+    """``order_*``."""
 
     @api
     def order_calc_margin(
@@ -158,9 +74,9 @@ class TradingCalls(TerminalState):
         return volume_lots / self._feeds[s].spec.lot_step * self.account.step_value(s)
 
     @api
-    def order_check(self, request: object, /) -> OrderCheckResult | None:
+    def order_check(self, /, *request: object, **named: object) -> OrderCheckResult | None:
         """What stands against a request now; 0 is nothing."""
-        parsed = parse_request(request)
+        parsed = parse_request(only(request, named))
         s, verdict = self._judge(parsed)
         equity, margin = self.account.equity_and_margin()
         if verdict.retcode == 0:
@@ -180,9 +96,9 @@ class TradingCalls(TerminalState):
         )
 
     @api
-    def order_send(self, request: object, /) -> OrderSendResult | None:
+    def order_send(self, /, *request: object, **named: object) -> OrderSendResult | None:
         """Execute a market order in the forming bar or move stops, or say why not."""
-        return self._serve(parse_request(request))
+        return self._serve(parse_request(only(request, named)))
 
     def _serve(self, request: TradeRequest, order: int = 0) -> OrderSendResult:
         """What the server does with a request; ``order`` is a ticket that it has already."""
@@ -233,15 +149,3 @@ class TradingCalls(TerminalState):
         if not self._traded(s):
             return s, Verdict(mt5.TRADE_RETCODE_TRADE_DISABLED)
         return s, judge(self.account, self._feeds[s], s, request)
-
-
-def _between(dates: tuple[object, ...]) -> tuple[int, int]:
-    if len(dates) != 2:
-        raise invalid("Invalid arguments")
-    return epoch_seconds(dates[0]), epoch_seconds(dates[1])
-
-
-def _grouped(entries: list[Entry], group: str | None) -> tuple[Entry, ...]:
-    if group is None:
-        return tuple(entries)
-    return tuple(entry for entry in entries if fnmatch(entry.symbol, group))
