@@ -12,6 +12,7 @@ from math import log10
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_helpers import Helpers
+from mtquant.brokers.terminal_pending import MOST_ORDERS
 from mtquant.brokers.terminal_records import AccountInfo, TerminalInfo
 from mtquant.brokers.terminal_requests import CallRefused, invalid
 from mtquant.brokers.terminal_state import api
@@ -93,6 +94,7 @@ class SimulatedTerminal(Helpers):
             login=self._terms.login,
             trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
             leverage=self._terms.leverage,
+            limit_orders=MOST_ORDERS,
             margin_so_mode=mode,
             trade_allowed=True,
             trade_expert=True,

@@ -34,7 +34,7 @@ class ListingCalls(TerminalState):
     @api
     def orders_total(self) -> int | None:
         """How many orders are working; market orders are executed or refused at once."""
-        return 0
+        return len(self.account.pending)
 
     @api
     def orders_get(
@@ -46,7 +46,7 @@ class ListingCalls(TerminalState):
     ) -> tuple[TradeOrder, ...] | None:
         """Working orders; a ticket outranks a symbol, a symbol a group."""
         unnamed(others)
-        return _chosen((), symbol, ticket, group)
+        return _chosen(self.account.pending.shown(), symbol, ticket, group)
 
     @api
     def history_deals_total(self, date_from: object, date_to: object, /) -> int | None:

@@ -29,6 +29,13 @@ _SWAP_MODES = {
     "percent": mt5.SYMBOL_SWAP_MODE_INTEREST_CURRENT,
     "money": mt5.SYMBOL_SWAP_MODE_CURRENCY_DEPOSIT,
 }
+_ORDER_KINDS = (
+    mt5.SYMBOL_ORDER_MARKET
+    | mt5.SYMBOL_ORDER_LIMIT
+    | mt5.SYMBOL_ORDER_STOP
+    | mt5.SYMBOL_ORDER_SL
+    | mt5.SYMBOL_ORDER_TP
+)
 _QUOTED = mt5.TICK_FLAG_BID | mt5.TICK_FLAG_ASK
 
 
@@ -109,9 +116,9 @@ class SymbolFeed:
             trade_exemode=mt5.SYMBOL_TRADE_EXECUTION_MARKET,
             swap_mode=_SWAP_MODES[spec.swap_mode],
             swap_rollover3days=0 if triple is None else (WEEKDAYS.index(triple) + 1) % 7,
-            expiration_mode=mt5.SYMBOL_EXPIRATION_GTC,
+            expiration_mode=mt5.SYMBOL_EXPIRATION_GTC | mt5.SYMBOL_EXPIRATION_DAY,
             filling_mode=mt5.SYMBOL_FILLING_FOK | mt5.SYMBOL_FILLING_IOC,
-            order_mode=mt5.SYMBOL_ORDER_MARKET | mt5.SYMBOL_ORDER_SL | mt5.SYMBOL_ORDER_TP,
+            order_mode=_ORDER_KINDS,
             bid=bid,
             ask=ask,
             point=spec.point,

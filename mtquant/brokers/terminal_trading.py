@@ -9,7 +9,7 @@ draws of ``partial_probability`` are for.
 from __future__ import annotations
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_judge import RETCODES, Verdict, judge
+from mtquant.brokers.terminal_judge import RETCODES, WORKING_ACTIONS, Verdict, judge
 from mtquant.brokers.terminal_listing import ListingCalls
 from mtquant.brokers.terminal_records import OrderCheckResult, OrderSendResult, TradeRequest
 from mtquant.brokers.terminal_requests import invalid, only, parse_request
@@ -26,6 +26,11 @@ _TEXTS = {
     mt5.TRADE_RETCODE_INVALID: "Invalid request",
     mt5.TRADE_RETCODE_INVALID_VOLUME: "Invalid volume",
     mt5.TRADE_RETCODE_INVALID_STOPS: "Invalid stops",
+    mt5.TRADE_RETCODE_INVALID_PRICE: "Invalid price",
+    mt5.TRADE_RETCODE_INVALID_EXPIRATION: "Invalid expiration",
+    mt5.TRADE_RETCODE_FROZEN: "Order or position frozen",
+    mt5.TRADE_RETCODE_LIMIT_ORDERS: "Too many orders",
+    mt5.TRADE_RETCODE_INVALID_ORDER: "Invalid order type",
     mt5.TRADE_RETCODE_TRADE_DISABLED: "Trade is disabled",
     mt5.TRADE_RETCODE_MARKET_CLOSED: "Market closed",
     mt5.TRADE_RETCODE_NO_MONEY: "No money",
@@ -79,7 +84,7 @@ class TradingCalls(ListingCalls):
         parsed = parse_request(only(request, named))
         s, verdict = self._judge(parsed)
         equity, margin = self.account.equity_and_margin()
-        if verdict.retcode == 0:
+        if verdict.retcode == 0 and parsed.action == mt5.TRADE_ACTION_DEAL:
             bid, ask = self.account.quote(s)
             share = float(self.account.tape.contracts["margin_share"][s])
             price = ask if verdict.steps > 0 else bid
@@ -105,10 +110,24 @@ class TradingCalls(ListingCalls):
         s, verdict = self._judge(request)
         if verdict.retcode != 0:
             return self._answer(request, verdict.retcode)
+        if request.action == mt5.TRADE_ACTION_DEAL:
+            return self._execute(request, s, verdict.steps, verdict.steps, order)
         if request.action == mt5.TRADE_ACTION_SLTP:
             self.account.move_stops(s, verdict.levels)
             return self._answer(request, mt5.TRADE_RETCODE_DONE)
-        return self._execute(request, s, verdict.steps, verdict.steps, order)
+        return self._work(request, s, verdict, order)
+
+    def _work(self, request: TradeRequest, s: int, verdict: Verdict, order: int) -> OrderSendResult:
+        """Place, change or remove a working order."""
+        pending, ticket = self.account.pending, request.order
+        if request.action == mt5.TRADE_ACTION_PENDING:
+            steps, levels = verdict.steps, verdict.levels
+            ticket = pending.place(s, steps, verdict.price, levels, request, order)
+        elif request.action == mt5.TRADE_ACTION_MODIFY:
+            pending.change(ticket, request, verdict.price, verdict.levels)
+        else:
+            pending.remove(ticket)
+        return self._answer(request, mt5.TRADE_RETCODE_DONE, order=ticket, volume=request.volume)
 
     def _execute(
         self, request: TradeRequest, s: int, asked: int, taken: int, order: int = 0
@@ -143,9 +162,12 @@ class TradingCalls(ListingCalls):
 
     def _judge(self, request: TradeRequest) -> tuple[int, Verdict]:
         """The symbol of a request, and what stands against it."""
-        if request.symbol not in self._index:
+        name, order = request.symbol, self.account.pending.get(request.order)
+        if order is not None and name == "" and request.action in WORKING_ACTIONS:
+            name = self._feeds[order.symbol].name
+        if name not in self._index:
             raise not_found()
-        s = self._index[request.symbol]
+        s = self._index[name]
         if not self._traded(s):
             return s, Verdict(mt5.TRADE_RETCODE_TRADE_DISABLED)
         return s, judge(self.account, self._feeds[s], s, request)
