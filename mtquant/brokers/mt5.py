@@ -20,23 +20,11 @@ from mtquant.brokers.base import (
     BrokerPosition,
     Deal,
     Instrument,
-    MarketOrder,
     OrderRecord,
-    OrderResult,
-    OrderState,
-    Quote,
-    StopChange,
 )
-from mtquant.brokers.mt5_records import deal_of, past_state, position_of
-from mtquant.brokers.mt5_requests import (
-    Request,
-    change_request,
-    market_filling,
-    not_sent,
-    order_request,
-    result_of,
-)
-from mtquant.brokers.retcodes import outcome_of, outcome_of_change
+from mtquant.brokers.mt5_orders import MT5Orders, TradeRules
+from mtquant.brokers.mt5_records import deal_of, open_order, past_state, position_of
+from mtquant.brokers.orders import OpenOrder
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
@@ -53,8 +41,8 @@ def _margin_call(info: Any) -> float:
     return float(info.margin_so_call) / 100.0 if in_percent else 0.0
 
 
-class MT5Adapter:
-    """A Broker over one connected module."""
+class MT5Adapter(MT5Orders):
+    """A Broker over one connected module; reads are here, orders in the base."""
 
     def __init__(
         self,
@@ -75,11 +63,10 @@ class MT5Adapter:
         clocks = {instrument.spec.clock for instrument in instruments}
         if len(clocks) != 1:
             raise ConfigError(f"one server has one clock, the symbols name {sorted(clocks)}")
-        self._module = module
+        super().__init__(module)
         self._instruments = tuple(instruments)
         self._expected = account
         self._clock = Clock.parse(clocks.pop())
-        self._fillings: dict[str, int] = {}
         # The same few positions and deals come back at every bar.
         self._utc = lru_cache(_KNOWN_TIMES)(self._locate)
 
@@ -109,7 +96,7 @@ class MT5Adapter:
                     "'brokers' in configs/symbols.yaml"
                 )
             info = self._read("symbol_info", name)
-            self._fillings[name] = market_filling(info.trade_exemode, info.filling_mode)
+            self._rules[name] = TradeRules.of(info)
         return self.account()
 
     def close(self) -> None:
@@ -148,12 +135,9 @@ class MT5Adapter:
         """All open positions; of a hedging account all tickets."""
         return tuple(position_of(p, self._utc) for p in self._read("positions_get"))
 
-    def open_orders(self) -> tuple[OrderRecord, ...]:
-        """All working orders."""
-        return tuple(
-            OrderRecord(o.ticket, o.symbol, o.magic, OrderState.OPEN)
-            for o in self._read("orders_get")
-        )
+    def open_orders(self) -> tuple[OpenOrder, ...]:
+        """All working orders, with their prices."""
+        return tuple(open_order(o, self._utc) for o in self._read("orders_get"))
 
     def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
         """Orders that ended since then."""
@@ -213,56 +197,6 @@ class MT5Adapter:
         later = earlier + HOUR_NS
         shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
         return later if shown == seconds * SECOND_NS and later <= now_ns else earlier
-
-    def quote(self, instrument: Instrument) -> Quote:
-        """The last quote.
-
-        Raises:
-            BrokerUnavailable: There is none yet.
-        """
-        tick = self._read("symbol_info_tick", instrument.broker_name)
-        if not 0.0 < tick.bid <= tick.ask:
-            raise BrokerUnavailable(
-                f"{instrument.broker_name} is quoted {tick.bid} / {tick.ask}; wait for a quote"
-            )
-        return Quote(float(tick.bid), float(tick.ask))
-
-    def send(self, order: MarketOrder) -> OrderResult:
-        """Send one market order, once; whatever goes wrong from then on is ambiguous."""
-        instrument, quote = order.instrument, None
-        try:
-            if order.stop_distance or order.take_distance:
-                quote = self.quote(instrument)
-        except Exception as problem:
-            return not_sent(problem)
-        request = order_request(order, self._fillings[instrument.broker_name], quote)
-        answer, error = self._ask(request)
-        side = 1 if order.steps > 0 else -1
-        return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
-
-    def change_stops(self, change: StopChange) -> OrderResult:
-        """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`."""
-        answer, error = self._ask(change_request(change))
-        outcome = outcome_of_change(answer, error[0])
-        return result_of(outcome, answer, error, change.instrument, 0)
-
-    def _ask(self, request: Request) -> tuple[Any, tuple[int, str]]:
-        """The answer to a request, and ``last_error()`` right after it."""
-        try:
-            return self._module.order_send(request), self._module.last_error()
-        except Exception as problem:
-            # Whether the request left is not known, whatever broke.
-            return None, (mt5.RES_E_FAIL, repr(problem))
-
-    def _read(self, function: str, *args: object) -> Any:
-        answer = getattr(self._module, function)(*args)
-        if answer is None:
-            raise self._unavailable(function)
-        return answer
-
-    def _unavailable(self, function: str) -> BrokerUnavailable:
-        code, text = self._module.last_error()
-        return BrokerUnavailable(f"{function} failed: {text} ({code}); is the terminal running?")
 
     def _locate(self, server_seconds: int) -> int:
         wall = np.array([server_seconds * SECOND_NS], np.int64)

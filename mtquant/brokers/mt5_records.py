@@ -1,4 +1,4 @@
-"""What the module shows of positions, deals and past orders, as our own records."""
+"""What the module shows of positions, deals and orders, as our own records."""
 
 from __future__ import annotations
 
@@ -7,8 +7,23 @@ from typing import Any
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import BrokerPosition, Deal, DealReason, OrderState
+from mtquant.brokers.orders import OpenOrder, OrderKind
 
 _DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
+_KINDS = {
+    mt5.ORDER_TYPE_BUY: OrderKind.MARKET,
+    mt5.ORDER_TYPE_SELL: OrderKind.MARKET,
+    mt5.ORDER_TYPE_BUY_LIMIT: OrderKind.LIMIT,
+    mt5.ORDER_TYPE_SELL_LIMIT: OrderKind.LIMIT,
+    mt5.ORDER_TYPE_BUY_STOP: OrderKind.STOP,
+    mt5.ORDER_TYPE_SELL_STOP: OrderKind.STOP,
+}
+_BUYS = (
+    mt5.ORDER_TYPE_BUY,
+    mt5.ORDER_TYPE_BUY_LIMIT,
+    mt5.ORDER_TYPE_BUY_STOP,
+    mt5.ORDER_TYPE_BUY_STOP_LIMIT,
+)
 _REASONS = {
     mt5.DEAL_REASON_CLIENT: DealReason.CLIENT,
     mt5.DEAL_REASON_MOBILE: DealReason.CLIENT,
@@ -65,6 +80,29 @@ def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:
         is_trade=trade,
         reason=_REASONS.get(d.reason, DealReason.OTHER),
         opens=trade and d.entry in (mt5.DEAL_ENTRY_IN, mt5.DEAL_ENTRY_INOUT),
+    )
+
+
+def open_order(o: Any, utc: Callable[[int], int]) -> OpenOrder:
+    """A working order.
+
+    Args:
+        o: A ``TradeOrder``.
+        utc: From server seconds to ns UTC.
+    """
+    kind, buys = _KINDS.get(o.type, OrderKind.OTHER), o.type in _BUYS
+    return OpenOrder(
+        o.ticket,
+        o.symbol,
+        o.magic,
+        OrderState.OPEN,
+        kind,
+        o.volume_current if buys else -o.volume_current,
+        o.price_open,
+        o.sl,
+        o.tp,
+        o.type_time != mt5.ORDER_TIME_GTC,
+        utc(o.time_setup),
     )
 
 

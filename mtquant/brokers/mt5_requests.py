@@ -7,7 +7,7 @@ same level.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import (
@@ -18,9 +18,37 @@ from mtquant.brokers.base import (
     Quote,
     StopChange,
 )
+from mtquant.brokers.orders import OrderKind, PendingChange, PendingOrder
 from mtquant.errors import ConfigError
 
-Request = dict[str, Any]
+
+class Request(TypedDict, total=False):
+    """A request with the module's keys and no others: it ignores an unknown one in silence.
+
+    A missing key is zero there. Volumes and prices are floats and all the rest Python ints.
+    """
+
+    action: int
+    magic: int
+    order: int
+    symbol: str
+    volume: float
+    price: float
+    sl: float
+    tp: float
+    type: int
+    type_filling: int
+    type_time: int
+    comment: str
+    position: int
+
+
+_KINDS = {
+    (OrderKind.LIMIT, True): mt5.ORDER_TYPE_BUY_LIMIT,
+    (OrderKind.LIMIT, False): mt5.ORDER_TYPE_SELL_LIMIT,
+    (OrderKind.STOP, True): mt5.ORDER_TYPE_BUY_STOP,
+    (OrderKind.STOP, False): mt5.ORDER_TYPE_SELL_STOP,
+}
 
 
 def market_filling(execution_mode: int, filling_flags: int) -> int:
@@ -61,7 +89,7 @@ def order_request(order: MarketOrder, filling: int, quote: Quote | None) -> Requ
         filling: A value of ``ORDER_FILLING_*``.
         quote: From which its distances are counted; None where it has none.
     """
-    request = {
+    request: Request = {
         "action": mt5.TRADE_ACTION_DEAL,
         "symbol": order.instrument.broker_name,
         "volume": order.instrument.lots(abs(int(order.steps))),
@@ -90,7 +118,40 @@ def change_request(change: StopChange) -> Request:
     }
 
 
-def not_sent(problem: Exception) -> OrderResult:
+def place_request(order: PendingOrder) -> Request:
+    """The request of a limit or stop order, which is filled as the server can: ``RETURN``."""
+    return {
+        "action": mt5.TRADE_ACTION_PENDING,
+        "symbol": order.instrument.broker_name,
+        "volume": order.instrument.lots(abs(int(order.steps))),
+        "type": _KINDS[order.kind, order.steps > 0],
+        "type_filling": mt5.ORDER_FILLING_RETURN,
+        "magic": int(order.magic),
+        "comment": order.comment,
+        **_terms(order),
+    }
+
+
+def modify_request(change: PendingChange) -> Request:
+    """The request that changes a working order."""
+    return {
+        "action": mt5.TRADE_ACTION_MODIFY,
+        "symbol": change.instrument.broker_name,
+        "order": int(change.ticket),
+        **_terms(change),
+    }
+
+
+def cancel_request(instrument: Instrument, ticket: int) -> Request:
+    """The request that cancels a working order."""
+    return {
+        "action": mt5.TRADE_ACTION_REMOVE,
+        "symbol": instrument.broker_name,
+        "order": int(ticket),
+    }
+
+
+def not_sent(problem: Exception | str) -> OrderResult:
     """The result of an order that never left."""
     return OrderResult(Outcome.NOT_EXECUTED, None, 0, 0.0, 0, 0, str(problem))
 
@@ -105,7 +166,7 @@ def result_of(
         answer: Of ``order_send``, None where there was none.
         error: ``last_error()`` right after it.
         instrument: Of the order.
-        side: 1 where it buys, -1 where it sells, 0 where it changes stops.
+        side: 1 where it buys, -1 where it sells, 0 where it executes nothing by itself.
     """
     if answer is None:
         return OrderResult(outcome, None, 0, 0.0, 0, 0, f"{error[0]} {error[1]}")
@@ -128,6 +189,17 @@ def _levels(order: MarketOrder, quote: Quote) -> tuple[float, float]:
     stop = quoted - side * order.stop_distance if order.stop_distance else 0
     take = quoted + side * order.take_distance if order.take_distance else 0
     return _price(instrument, stop), _price(instrument, take)
+
+
+def _terms(asked: PendingOrder | PendingChange) -> Request:
+    """Price, levels and end of a working order."""
+    instrument = asked.instrument
+    return {
+        "price": _price(instrument, instrument.ticks(asked.price)),
+        "sl": _price(instrument, instrument.ticks(asked.stop)),
+        "tp": _price(instrument, instrument.ticks(asked.take)),
+        "type_time": mt5.ORDER_TIME_DAY if asked.day else mt5.ORDER_TIME_GTC,
+    }
 
 
 def _price(instrument: Instrument, ticks: int) -> float:

@@ -82,8 +82,19 @@ def outcome_of(answer: object, error_code: object) -> Outcome:
     return Outcome.AMBIGUOUS
 
 
+def outcome_of_placing(answer: object, error_code: object) -> Outcome:
+    """The class of one placing of a limit or stop order: what is done is that it works.
+
+    Args:
+        answer: As for :func:`outcome_of`.
+        error_code: As there.
+    """
+    outcome = outcome_of(answer, error_code)
+    return Outcome.PLACED if outcome is Outcome.EXECUTED else outcome
+
+
 def outcome_of_change(answer: object, error_code: object) -> Outcome:
-    """The class of one change of stops: that the levels stand already is as good as done.
+    """The class of one change of stops or of an order: that it stands already is as good as done.
 
     Args:
         answer: As for :func:`outcome_of`.

@@ -11,11 +11,11 @@ from __future__ import annotations
 from math import log10
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_market import MarketCalls
+from mtquant.brokers.terminal_helpers import Helpers
+from mtquant.brokers.terminal_pending import MOST_ORDERS
 from mtquant.brokers.terminal_records import AccountInfo, TerminalInfo
-from mtquant.brokers.terminal_requests import CallRefused
-from mtquant.brokers.terminal_state import SERVER, api
-from mtquant.brokers.terminal_trading import TradingCalls
+from mtquant.brokers.terminal_requests import CallRefused, invalid
+from mtquant.brokers.terminal_state import api
 
 _BUILD = 5000
 _MARGIN_MODES = {
@@ -24,7 +24,7 @@ _MARGIN_MODES = {
 }
 
 
-class SimulatedTerminal(MarketCalls, TradingCalls):
+class SimulatedTerminal(Helpers):
     """The whole API: connection and account here, the rest by subject in the bases."""
 
     @api
@@ -39,6 +39,9 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         portable: bool = False,
     ) -> bool:
         """Connect."""
+        _check_access(login, password, server, timeout)
+        if not (path is None or isinstance(path, str)):
+            raise invalid('Invalid "path" argument')
         self._authorise(login, server)
         self._connected = True
         return True
@@ -53,11 +56,12 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         timeout: int = 60000,
     ) -> bool:
         """Choose the account; there is only one."""
+        _check_access(login, password, server, timeout)
         self._authorise(login, server)
         return True
 
     def _authorise(self, login: int | None, server: str | None) -> None:
-        if login not in (None, self._terms.login) or server not in (None, SERVER):
+        if login not in (None, self._terms.login) or server not in (None, self._terms.server):
             raise CallRefused(mt5.RES_E_AUTH_FAILED, "Terminal: Authorization failed")
 
     def shutdown(self) -> None:
@@ -90,6 +94,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
             login=self._terms.login,
             trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
             leverage=self._terms.leverage,
+            limit_orders=MOST_ORDERS,
             margin_so_mode=mode,
             trade_allowed=True,
             trade_expert=True,
@@ -103,7 +108,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
             margin_level=100.0 * equity / margin if margin > 0.0 else 0.0,
             margin_so_call=warned,
             margin_so_so=least,
-            server=SERVER,
+            server=self._terms.server,
             currency=self._terms.currency,
         )
 
@@ -115,3 +120,15 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
             return mt5.ACCOUNT_STOPOUT_MODE_MONEY, least, least  # no warning comes before
         called, least = self._terms.margin_call, float(rules["stop_out_level"])
         return mt5.ACCOUNT_STOPOUT_MODE_PERCENT, 100.0 * called, 100.0 * least
+
+
+def _check_access(login: object, password: object, server: object, timeout: object) -> None:
+    """Refuse what is no access to an account by its type."""
+    for name, value, kind in (
+        ("login", login, int),
+        ("password", password, str),
+        ("server", server, str),
+        ("timeout", timeout, int),
+    ):
+        if not (value is None or isinstance(value, kind)):
+            raise invalid(f'Invalid "{name}" argument')

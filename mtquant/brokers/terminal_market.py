@@ -1,22 +1,23 @@
-"""The simulated terminal's calls about symbols and bars.
+"""The simulated terminal's calls about symbols, bars and ticks.
 
 Bars ascend; position 0 is the forming bar and the last row. A terminal holds one timeframe, that
-of the bars it was given.
+of the bars it was given. Of each bar one tick is known, its open: a bar tells no order of its other
+prices. No symbol has a depth of market.
 """
 
 from __future__ import annotations
 
-from fnmatch import fnmatch
-
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_records import SymbolInfo, Tick
-from mtquant.brokers.terminal_requests import epoch_seconds, invalid, whole
+from mtquant.brokers.terminal_records import BookInfo, SymbolInfo, Tick
+from mtquant.brokers.terminal_requests import chosen, epoch_seconds, in_group, invalid, whole
 from mtquant.brokers.terminal_state import TerminalState, api, not_found
 from mtquant.jit import Structured
 
+_TICK_FLAGS = (mt5.COPY_TICKS_ALL, mt5.COPY_TICKS_INFO, mt5.COPY_TICKS_TRADE)
+
 
 class MarketCalls(TerminalState):
-    """``symbol*`` and ``copy_rates_*``."""
+    """``symbol*``, ``copy_*`` and ``market_book_*``."""
 
     @api
     def symbols_total(self) -> int | None:
@@ -25,9 +26,9 @@ class MarketCalls(TerminalState):
 
     @api
     def symbols_get(self, group: str | None = None) -> tuple[SymbolInfo, ...] | None:
-        """Symbols that match ``group``, a pattern such as ``"*USD*"``."""
-        chosen = [s for name, s in self._index.items() if fnmatch(name, group or "*")]
-        return tuple(self._info(s) for s in chosen)
+        """Symbols of a group such as ``"*USD*, !XAU*"``."""
+        chosen(None, group=group)
+        return tuple(self._info(s) for name, s in self._index.items() if in_group(name, group))
 
     @api
     def symbol_info(self, symbol: str, /) -> SymbolInfo | None:
@@ -44,6 +45,8 @@ class MarketCalls(TerminalState):
     def symbol_select(self, symbol: str, enable: bool = True, /) -> bool:
         """Show a symbol; all are shown."""
         self._symbol(symbol)
+        if not isinstance(enable, int):
+            raise invalid('Invalid "enable" argument')
         return True
 
     def _row(self, s: int) -> int:
@@ -85,6 +88,52 @@ class MarketCalls(TerminalState):
         first = feed.rows_until(epoch_seconds(date_from) - 1)
         return feed.rates(first, newest, forming, feed.rows_until(epoch_seconds(date_to)) - 1)
 
+    @api
+    def copy_ticks_from(
+        self, symbol: str, date_from: object, count: int, flags: int, /
+    ) -> Structured | None:
+        """``count`` ticks from a date on."""
+        s, first = self._symbol(symbol), epoch_seconds(date_from)
+        wanted, quotes = whole(count), _wants_quotes(flags)
+        begin = self._feeds[s].rows_until(first - 1)
+        return self._ticks(s, begin, begin + wanted - 1 if quotes else begin - 1)
+
+    @api
+    def copy_ticks_range(
+        self, symbol: str, date_from: object, date_to: object, flags: int, /
+    ) -> Structured | None:
+        """Ticks between two dates, both included."""
+        s, quotes = self._symbol(symbol), _wants_quotes(flags)
+        feed = self._feeds[s]
+        begin = feed.rows_until(epoch_seconds(date_from) - 1)
+        end = feed.rows_until(epoch_seconds(date_to)) - 1
+        return self._ticks(s, begin, end if quotes else begin - 1)
+
+    def _ticks(self, s: int, first: int, last: int) -> Structured:
+        return self._feeds[s].ticks(first, min(last, self._newest(s)[0]))
+
+    @api
+    def market_book_add(self, symbol: str, /) -> bool:
+        """Subscribe to a symbol's depth."""
+        self._books.add(self._symbol(symbol))
+        return True
+
+    @api
+    def market_book_release(self, symbol: str, /) -> bool:
+        """Unsubscribe; False where nobody had subscribed."""
+        s = self._symbol(symbol)
+        if s not in self._books:
+            raise not_found()
+        self._books.remove(s)
+        return True
+
+    @api
+    def market_book_get(self, symbol: str, /) -> tuple[BookInfo, ...] | None:
+        """The depth of a symbol that was subscribed to: there is none."""
+        if self._symbol(symbol) not in self._books:
+            raise not_found()
+        return ()
+
     def _history_of(self, symbol: object, timeframe: object) -> int:
         s = self._symbol(symbol)
         if not isinstance(timeframe, int):
@@ -92,3 +141,10 @@ class MarketCalls(TerminalState):
         if timeframe != getattr(mt5, f"TIMEFRAME_{self._panel.timeframe.name}"):
             raise not_found()
         return s
+
+
+def _wants_quotes(flags: object) -> bool:
+    """Whether ticks of bid and ask are asked for; there are no others."""
+    if not isinstance(flags, int) or flags not in _TICK_FLAGS:
+        raise invalid("Invalid arguments")
+    return flags != mt5.COPY_TICKS_TRADE

@@ -8,7 +8,11 @@ fake would fail live.
 
 from __future__ import annotations
 
+import re
+from ctypes import c_int32
 from datetime import datetime
+from functools import lru_cache
+from math import isfinite
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_records import TradeRequest
@@ -38,6 +42,13 @@ class CallRefused(Exception):
 def invalid(text: str) -> CallRefused:
     """A refusal for wrong arguments."""
     return CallRefused(mt5.RES_E_INVALID_PARAMS, text)
+
+
+def only(arguments: tuple[object, ...], named: object) -> object:
+    """The one argument without a name that ``order_send`` and ``order_check`` take."""
+    if named or len(arguments) != 1:
+        raise invalid("Unnamed arguments not allowed" if named else "Invalid number of arguments")
+    return arguments[0]
 
 
 def parse_request(request: object) -> TradeRequest:
@@ -71,14 +82,16 @@ def _fits(name: str, value: object) -> bool:
 def epoch_seconds(moment: object) -> int:
     """Whole seconds of a date argument; a naive datetime means the zone of this process.
 
+    The module keeps 32 bits of them: what lies beyond 2038 comes out as long ago.
+
     Raises:
         CallRefused: Neither a number nor a datetime.
     """
     if isinstance(moment, datetime):
         moment = moment.timestamp()
-    if not isinstance(moment, int | float) or moment != moment:
+    if not isinstance(moment, int | float) or not isfinite(moment):
         raise invalid("Invalid arguments")
-    return int(moment)
+    return c_int32(int(moment)).value
 
 
 def whole(value: object) -> int:
@@ -90,3 +103,49 @@ def whole(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise invalid("Invalid arguments")
     return value
+
+
+def chosen(ticket: object, **texts: object) -> None:
+    """Check what a list is asked for.
+
+    Args:
+        ticket: Of an order or a position, or None.
+        **texts: Texts such as the symbol or the group, or None.
+
+    Raises:
+        CallRefused: A ticket is no Python int, or a text no string.
+    """
+    if not (ticket is None or isinstance(ticket, int)):
+        raise invalid('Invalid "ticket" argument')
+    for name, text in texts.items():
+        if not (text is None or isinstance(text, str)):
+            raise invalid(f'Invalid "{name}" argument')
+
+
+def unnamed(arguments: tuple[object, ...]) -> None:
+    """Refuse arguments without a name where the module takes none."""
+    if arguments:
+        raise invalid("Unnamed arguments not allowed")
+
+
+def in_group(name: str, group: str | None) -> bool:
+    """Whether a symbol belongs to a group such as ``"*, !*USD*, !*EUR*"``.
+
+    Conditions are separated by commas and hold one after the other: those with ``!`` take away
+    from what the others have taken in.
+    """
+    if group is None:
+        return True
+    included = False
+    for condition in group.split(","):
+        pattern = condition.strip()
+        if pattern.startswith("!"):
+            included = included and not _pattern(pattern[1:]).fullmatch(name)
+        else:
+            included = included or bool(_pattern(pattern).fullmatch(name))
+    return included
+
+
+@lru_cache
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, text.split("*"))))

@@ -16,6 +16,7 @@ import numpy as np
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_account import SimulatedAccount
+from mtquant.brokers.terminal_records import StructSequence
 from mtquant.brokers.terminal_requests import CallRefused, invalid
 from mtquant.brokers.terminal_symbols import SymbolFeed
 from mtquant.market.panel import Panel
@@ -24,6 +25,12 @@ from mtquant.sim.account import Tape
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_EXPORTED: dict[str, Any] = {
+    name: value
+    for name, value in vars(mt5).items()
+    if name.isupper() and name not in (*mt5.ABSENT, "ABSENT")
+} | {kind.__name__: kind for kind in StructSequence.__subclasses__()}
 
 SERVER = "mtquant-simulated"
 LOGIN = 5_000_001
@@ -55,6 +62,7 @@ class AccountTerms:
         leverage: As the account shows it; margins follow the tape's contracts.
         margin_call: Equity over margin below which the account is warned.
         login: Account number.
+        server: Where it is.
     """
 
     balance: float
@@ -62,6 +70,7 @@ class AccountTerms:
     leverage: int = 100
     margin_call: float = 1.0
     login: int = LOGIN
+    server: str = SERVER
 
 
 class TerminalState:
@@ -101,15 +110,15 @@ class TerminalState:
         self._terms = terms
         self._connected = False
         self._requests = 0
+        self._books: set[int] = set()
         self._error = (mt5.RES_S_OK, "Success")
         traded = self._feeds[: len(panel.bars)]
         self.account = SimulatedAccount(panel, traded, tape, rows, terms.balance)
 
-    def __getattr__(self, name: str) -> int:
-        """The module's constants, such as ``TIMEFRAME_H1``."""
-        if name.isupper() and hasattr(mt5, name):
-            value: int = getattr(mt5, name)
-            return value
+    def __getattr__(self, name: str) -> Any:
+        """The module's constants, such as ``TIMEFRAME_H1``, and its result types."""
+        if name in _EXPORTED:
+            return _EXPORTED[name]
         raise AttributeError(f"the simulated terminal has no attribute '{name}'")
 
     @property

@@ -11,7 +11,7 @@ from decimal import Decimal
 import numpy as np
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_records import RATES, SymbolInfo, Tick
+from mtquant.brokers.terminal_records import RATES, TICKS, SymbolInfo, Tick
 from mtquant.jit import Structured
 from mtquant.market.bars import Bars
 from mtquant.market.clock import SECOND_NS, Clock
@@ -29,6 +29,14 @@ _SWAP_MODES = {
     "percent": mt5.SYMBOL_SWAP_MODE_INTEREST_CURRENT,
     "money": mt5.SYMBOL_SWAP_MODE_CURRENCY_DEPOSIT,
 }
+_ORDER_KINDS = (
+    mt5.SYMBOL_ORDER_MARKET
+    | mt5.SYMBOL_ORDER_LIMIT
+    | mt5.SYMBOL_ORDER_STOP
+    | mt5.SYMBOL_ORDER_SL
+    | mt5.SYMBOL_ORDER_TP
+)
+_QUOTED = mt5.TICK_FLAG_BID | mt5.TICK_FLAG_ASK
 
 
 class SymbolFeed:
@@ -78,7 +86,17 @@ class SymbolFeed:
     def tick(self, row: int, bid: float, ask: float) -> Tick:
         """The quote at the open of ``row``."""
         seconds = self.seconds(row)
-        return Tick.of(time=seconds, bid=bid, ask=ask, time_msc=seconds * 1000, flags=6)
+        return Tick.of(time=seconds, bid=bid, ask=ask, time_msc=seconds * 1000, flags=_QUOTED)
+
+    def ticks(self, first: int, last: int) -> Structured:
+        """The opens of rows ``first`` to ``last``, both included and clipped to the history."""
+        rows = self._rates[max(first, 0) : max(last + 1, 0)]
+        ticks = np.zeros(len(rows), TICKS)
+        ticks["time"], ticks["time_msc"] = rows["time"], rows["time"] * 1000
+        ticks["bid"] = rows["open"]
+        ticks["ask"] = np.round(rows["open"] + rows["spread"] * self.spec.point, self.spec.digits)
+        ticks["flags"] = _QUOTED
+        return ticks
 
     def info(self, row: int, bid: float, ask: float, trade_mode: int) -> SymbolInfo:
         """Contract and quote."""
@@ -98,9 +116,9 @@ class SymbolFeed:
             trade_exemode=mt5.SYMBOL_TRADE_EXECUTION_MARKET,
             swap_mode=_SWAP_MODES[spec.swap_mode],
             swap_rollover3days=0 if triple is None else (WEEKDAYS.index(triple) + 1) % 7,
-            expiration_mode=mt5.SYMBOL_EXPIRATION_GTC,
+            expiration_mode=mt5.SYMBOL_EXPIRATION_GTC | mt5.SYMBOL_EXPIRATION_DAY,
             filling_mode=mt5.SYMBOL_FILLING_FOK | mt5.SYMBOL_FILLING_IOC,
-            order_mode=mt5.SYMBOL_ORDER_MARKET | mt5.SYMBOL_ORDER_SL | mt5.SYMBOL_ORDER_TP,
+            order_mode=_ORDER_KINDS,
             bid=bid,
             ask=ask,
             point=spec.point,

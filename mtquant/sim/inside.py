@@ -188,7 +188,7 @@ def _liquidate(book: Book, tape: Tape, i: int, s: int, column: int, t: int, way:
 
 
 @kernel
-def _margin_crossing(book: Book, tape: Tape, i: int, t: int) -> float:
+def margin_crossing(book: Book, tape: Tape, i: int, t: int) -> float:
     """Share of the way at which equity falls below what the margin demands, or ``NEVER``."""
     equity, least = book.account[i]["open_equity"], least_equity(book, tape, i)
     fall = _fall(book, tape, i, t)
@@ -206,7 +206,7 @@ def _stop_outs(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
     """
     gross, reached, stopped = 0.0, 0.0, False
     for _ in range(book.deals.shape[1]):
-        crossing = _margin_crossing(book, tape, i, t)
+        crossing = margin_crossing(book, tape, i, t)
         way, s = _next_stop(book, tape, i, t)
         if s >= 0 and way <= crossing:
             position, bar = book.positions[i, s], tape.market[t, s]
@@ -236,7 +236,7 @@ def inside_bar(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
     managed = tape.rules[0]["managed"] != 0
     if managed:
         gross += _opening_targets(book, tape, i, t)
-    if _margin_crossing(book, tape, i, t) < NEVER:
+    if margin_crossing(book, tape, i, t) < NEVER:
         lost, stopped = _stop_outs(book, tape, i, t)
         gross += lost
     if managed:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument, MarketOrder, Outcome
-from mtquant.brokers.mt5 import MT5Adapter, market_filling
+from mtquant.brokers.mt5 import MT5Adapter
+from mtquant.brokers.mt5_requests import market_filling
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.timeframe import Timeframe
 

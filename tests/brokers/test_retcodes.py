@@ -11,6 +11,65 @@ from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Outcome
 from mtquant.brokers.retcodes import outcome_of, outcome_of_retcode
 
+# MetaQuotes' codes and what each proves of an order; where sources differ, the more cautious.
+GOLDEN = {
+    10004: "no requote",
+    10006: "no reject",
+    10007: "no cancelled by a trader",
+    10008: "placed",
+    10009: "done",
+    10010: "part",
+    10011: "? error",
+    10012: "? timeout",
+    10013: "no invalid",
+    10014: "no volume",
+    10015: "no price",
+    10016: "no stops",
+    10017: "no trade disabled",
+    10018: "no market closed",
+    10019: "no money",
+    10020: "no price changed",
+    10021: "no price off",
+    10022: "no expiration",
+    10023: "no order changed",
+    10024: "no too many requests",
+    10025: "? no changes",
+    10026: "no server disables autotrading",
+    10027: "no client disables autotrading",
+    10028: "? locked",
+    10029: "no frozen",
+    10030: "no fill",
+    10031: "? connection",
+    10032: "no only real",
+    10033: "no limit of orders",
+    10034: "no limit of volume",
+    10035: "no order type",
+    10036: "no position closed",
+    10038: "no close volume",
+    10039: "no close order exists",
+    10040: "no limit of positions",
+    10041: "no reject cancel",
+    10042: "no long only",
+    10043: "no short only",
+    10044: "no close only",
+    10045: "no fifo",
+    10046: "no hedge",
+}
+CLASSES = {
+    "no": Outcome.NOT_EXECUTED,
+    "placed": Outcome.PLACED,
+    "done": Outcome.EXECUTED,
+    "part": Outcome.PARTIAL,
+    "?": Outcome.AMBIGUOUS,
+}
+
+
+def test_the_table_is_total_and_golden():
+    for code in range(-20_000, 20_001):
+        assert outcome_of_retcode(code) is CLASSES[GOLDEN.get(code, "?").split()[0]], code
+    named = {value for name, value in vars(mt5).items() if name.startswith("TRADE_RETCODE_")}
+    assert named == set(GOLDEN)
+
 
 def test_every_int_has_one_class_and_doubt_is_the_default():
     counted = Counter(outcome_of_retcode(code) for code in range(-20_000, 20_001))

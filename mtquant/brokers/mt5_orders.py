@@ -1,0 +1,193 @@
+"""The half of the adapter that sends: market orders, stops, limit and stop orders.
+
+Each is sent once. A symbol's rules are read when the adapter connects; what they forbid is not sent
+at all, and what the server answers is what :mod:`mtquant.brokers.retcodes` says it proves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+from mtquant.brokers import constants as mt5
+from mtquant.brokers.base import Instrument, MarketOrder, OrderResult, Outcome, Quote, StopChange
+from mtquant.brokers.mt5_requests import (
+    Request,
+    cancel_request,
+    change_request,
+    market_filling,
+    modify_request,
+    not_sent,
+    order_request,
+    place_request,
+    result_of,
+)
+from mtquant.brokers.orders import OrderKind, PendingChange, PendingOrder
+from mtquant.brokers.retcodes import outcome_of, outcome_of_change, outcome_of_placing
+from mtquant.errors import BrokerUnavailable
+
+
+@dataclass(frozen=True)
+class TradeRules:
+    """What a symbol's server allows.
+
+    Attributes:
+        filling: Of market orders, ``ORDER_FILLING_*``.
+        stops: Least distance of a working order from the market, in price.
+        freeze: Distance from the market inside which nothing may be changed, in price; 0 for none.
+    """
+
+    filling: int
+    stops: float
+    freeze: float
+
+    @classmethod
+    def of(cls, info: Any) -> Self:
+        """Of a ``SymbolInfo``.
+
+        Raises:
+            ConfigError: It allows no market order that is known.
+        """
+        return cls(
+            market_filling(info.trade_exemode, info.filling_mode),
+            info.trade_stops_level * info.point,
+            info.trade_freeze_level * info.point,
+        )
+
+
+class MT5Orders:
+    """Orders over one connected module."""
+
+    def __init__(self, module: Any) -> None:
+        """Know nothing of any symbol yet."""
+        self._module = module
+        self._rules: dict[str, TradeRules] = {}
+
+    def quote(self, instrument: Instrument) -> Quote:
+        """The last quote.
+
+        Raises:
+            BrokerUnavailable: There is none yet.
+        """
+        tick = self._read("symbol_info_tick", instrument.broker_name)
+        if not 0.0 < tick.bid <= tick.ask:
+            raise BrokerUnavailable(
+                f"{instrument.broker_name} is quoted {tick.bid} / {tick.ask}; wait for a quote"
+            )
+        return Quote(float(tick.bid), float(tick.ask))
+
+    def send(self, order: MarketOrder) -> OrderResult:
+        """Send one market order, once; whatever goes wrong from then on is ambiguous."""
+        instrument, quote = order.instrument, None
+        try:
+            if order.stop_distance or order.take_distance:
+                quote = self.quote(instrument)
+        except Exception as problem:
+            return not_sent(problem)
+        request = order_request(order, self._rules[instrument.broker_name].filling, quote)
+        answer, error = self._ask(request)
+        side = 1 if order.steps > 0 else -1
+        return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
+
+    def change_stops(self, change: StopChange) -> OrderResult:
+        """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`.
+
+        A position whose levels lie inside the freeze level is left alone.
+        """
+        instrument = change.instrument
+        freeze = self._rules[instrument.broker_name].freeze
+        try:
+            if freeze > 0.0 and self._frozen_levels(change, freeze):
+                return not_sent(f"its levels are within {freeze:g} of the market, which is frozen")
+        except Exception as problem:
+            return not_sent(problem)
+        return self._settle(change_request(change), outcome_of_change, instrument)
+
+    def place(self, order: PendingOrder) -> OrderResult:
+        """Place a limit or stop order, once: ``PLACED`` with its ticket where it works now."""
+        instrument = order.instrument
+        try:
+            request, quote = place_request(order), self.quote(instrument)
+        except Exception as problem:
+            return not_sent(problem)
+        if why := self._too_near(order, instrument.ticks(request["price"]), quote):
+            return not_sent(why)
+        return self._settle(request, outcome_of_placing, instrument)
+
+    def modify(self, change: PendingChange) -> OrderResult:
+        """Change a working order; ``EXECUTED`` where it stands so, even if already.
+
+        As with stops a repetition does no harm, and :meth:`MT5Adapter.open_orders` tells.
+        """
+        try:
+            request = modify_request(change)
+        except Exception as problem:
+            return not_sent(problem)
+        return self._settle(request, outcome_of_change, change.instrument)
+
+    def cancel(self, instrument: Instrument, ticket: int) -> OrderResult:
+        """Cancel a working order; ``EXECUTED`` where it works no more.
+
+        ``NOT_EXECUTED`` also where there is no such order: it may have been filled before.
+        """
+        return self._settle(cancel_request(instrument, ticket), outcome_of_change, instrument)
+
+    def _settle(
+        self,
+        request: Request,
+        outcome: Callable[[object, object], Outcome],
+        instrument: Instrument,
+    ) -> OrderResult:
+        """Send what executes nothing by itself."""
+        answer, error = self._ask(request)
+        return result_of(outcome(answer, error[0]), answer, error, instrument, 0)
+
+    def _frozen_levels(self, change: StopChange, freeze: float) -> bool:
+        """Whether a position's present levels are too near to the market to be changed."""
+        for held in self._read("positions_get"):
+            if held.ticket == change.ticket:
+                quote, ticks = self.quote(change.instrument), change.instrument.ticks
+                quoted = quote.bid if held.type == mt5.POSITION_TYPE_BUY else quote.ask
+                levels = [level for level in (held.sl, held.tp) if level]
+                return any(abs(ticks(quoted) - ticks(one)) <= ticks(freeze) for one in levels)
+        return False
+
+    def _too_near(self, order: PendingOrder, price_ticks: int, quote: Quote) -> str:
+        """Why the server would refuse an order's price, or nothing."""
+        instrument, buys = order.instrument, order.steps > 0
+        quoted = instrument.ticks(quote.ask if buys else quote.bid)
+        room = price_ticks - quoted
+        if buys == (order.kind is OrderKind.LIMIT):
+            room = -room
+        least = max(instrument.ticks(self._rules[instrument.broker_name].stops), 1)
+        if room >= least:
+            return ""
+        return (
+            f"a {order.kind.value} at {order.price:g} must stand {instrument.price(least):g} off "
+            f"the market at {instrument.price(quoted):g}"
+        )
+
+    def _ask(self, request: Request) -> tuple[Any, tuple[int, str]]:
+        """The answer to a request, and ``last_error()`` right after it."""
+        try:
+            return self._module.order_send(request), self._module.last_error()
+        except Exception as problem:
+            # Whether the request left is not known, whatever broke.
+            return None, (mt5.RES_E_FAIL, repr(problem))
+
+    def _read(self, function: str, *args: object) -> Any:
+        try:
+            answer = getattr(self._module, function)(*args)
+        except Exception as problem:
+            # A bridge's connection may break in any way; what was asked is not known.
+            raise BrokerUnavailable(
+                f"{function} failed: {problem!r}; is the terminal running?"
+            ) from problem
+        if answer is None:
+            raise self._unavailable(function)
+        return answer
+
+    def _unavailable(self, function: str) -> BrokerUnavailable:
+        code, text = self._module.last_error()
+        return BrokerUnavailable(f"{function} failed: {text} ({code}); is the terminal running?")
