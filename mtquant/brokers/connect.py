@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import ntpath
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.accounts import AccountEntry, Credentials
+from mtquant.brokers.accounts import AccountEntry, BridgeAddress, Credentials
 from mtquant.brokers.secrets import without_secrets
 from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, shown
 
@@ -26,10 +27,7 @@ def module_of(entry: AccountEntry, credentials: Credentials) -> Any:
         ConfigError: The account has a terminal here, and this machine can have none.
     """
     if entry.bridge is not None:
-        from mtquant.brokers.bridge_client import BridgeClient
-
-        token = None if credentials.token is None else credentials.token.get_secret_value()
-        return BridgeClient(entry.bridge.url, token=token)
+        return _bridge(entry, entry.bridge, credentials)
     try:
         import MetaTrader5
     except ImportError:
@@ -39,6 +37,23 @@ def module_of(entry: AccountEntry, credentials: Credentials) -> Any:
             "URL under 'bridge' in configs/brokers.yaml"
         ) from None
     return MetaTrader5
+
+
+def _bridge(entry: AccountEntry, address: BridgeAddress, credentials: Credentials) -> Any:
+    """The bridge's client; its token may stand alone or behind its scope, as its file has it."""
+    from mtquant.brokers.bridge_calls import Scope
+    from mtquant.brokers.bridge_client import BridgeClient
+    from mtquant.brokers.bridge_tokens import Token, checked
+
+    words = [] if credentials.token is None else credentials.token.get_secret_value().split()
+    scope = Scope.READ
+    if len(words) == 2 and words[0] in [known.value for known in Scope]:
+        scope = Scope(words.pop(0))
+    place = f"'bridge.token' of account '{entry.name}'"
+    if len(words) != 1:
+        raise ConfigError(f"{place} holds no token; make one with `mtquant bridge token`")
+    authority = None if address.certificate is None else Path(address.certificate)
+    return BridgeClient(address.url, checked(Token(scope, words[0]), place), ca_file=authority)
 
 
 def connect(entry: AccountEntry, credentials: Credentials, provide: Provide = module_of) -> Any:

@@ -155,11 +155,8 @@ class AccountConnection:
             raise BrokerUnavailable(
                 f"account '{self.entry.name}': the terminal has lost its server; wait"
             )
-        begun = self._now_ns()
-        account = reads.account()
-        latency = (self._now_ns() - begun) / _MILLISECOND_NS
-        self.entry.refuse_another(account)
-        return latency
+        self.entry.refuse_another(reads.account())
+        return reads.round_trip_ns / _MILLISECOND_NS
 
     def _lost(self, problem: MTQuantError, at_ns: int) -> None:
         self._drop()

@@ -54,6 +54,10 @@ class Pace:
 class Reads:
     """The reading half of one connected module; every method retries, then raises.
 
+    Attributes:
+        pace: How reads are timed.
+        round_trip_ns: Of the last read that was answered, without the waiting before it.
+
     Raises:
         BrokerUnavailable: The module gave no answer, again and again.
     """
@@ -64,6 +68,7 @@ class Reads:
         self._module = module
         self._next_ns = pace.now_ns()
         self._selected: set[str] = set()
+        self.round_trip_ns = 0
 
     def account(self) -> Any:
         """``account_info()``."""
@@ -152,8 +157,11 @@ class Reads:
             if wait > 0:
                 pace.sleep(wait / SECOND_NS)
             self._next_ns = pace.now_ns() + round(SECOND_NS / pace.calls_per_second)
+            begun = pace.now_ns()
             try:
-                return call()
+                answer = call()
+                self.round_trip_ns = pace.now_ns() - begun
+                return answer
             except OSError as lost:  # of a bridge's connection
                 raise BrokerUnavailable(
                     f"no answer ({type(lost).__name__}); is the bridge running?"
