@@ -215,7 +215,7 @@ def test_the_environment_comes_before_the_keyring(ring):
 
 def test_a_locked_keyring_is_a_sentence_and_none_is_no_error(ring, monkeypatch):
     ring(MemoryKeyring({}, locked=True))
-    with pytest.raises(ConfigError, match="did not give 'A_B'.*KeyringLocked") as refused:
+    with pytest.raises(ConfigError, match=r"did not give 'A_B'.*KeyringLocked") as refused:
         keyring_secret("A_B")
     assert CANARY not in "".join(traceback.format_exception(refused.value))
     monkeypatch.setitem(sys.modules, "keyring", None)
@@ -265,7 +265,7 @@ def test_credentials_are_masked_however_they_are_printed():
         str(held),
         f"{held}",
         f"{held.password}",
-        "%s %r" % (held, held.password),
+        f"{held.password!r}",
     ]
     printed += [repr(page), page.model_dump_json(), json.dumps(page.model_dump(), default=str)]
     assert not [text for text in printed if CANARY in text]
@@ -358,7 +358,7 @@ def test_a_terminal_of_another_folder_is_refused(make):
 def test_a_machine_without_the_module_is_told_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "MetaTrader5", None)
     entry = table(password=...)["demo"]
-    with pytest.raises(ConfigError, match="has no MetaTrader5 module.*mtquant bridge serve"):
+    with pytest.raises(ConfigError, match=r"has no MetaTrader5 module.*mtquant bridge serve"):
         connect(entry, entry.credentials())
 
 

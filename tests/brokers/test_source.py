@@ -113,9 +113,7 @@ def test_history_that_still_loads_is_waited_for(shop):
 
 
 def test_a_history_that_shrinks_between_two_pages_is_not_stored(shop):
-    shop.module.missing = [60]
     source = shop.source(100)
-    shop.module.terminal.advance()
 
     def late(symbol: str, timeframe: int, start: int, count: int) -> Any:
         return shop.module.terminal.copy_rates_from_pos(
