@@ -22,6 +22,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MOST_BYTES = 1_000_000
 _MOST_LETTERS = 200  # of a wrong value
+_MOST_NESTED = 32  # brackets; PyYAML's time grows with their square
 # What a constructor of YAML scalars may raise besides its own error, ``!!int x`` among them.
 _BROKEN = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
@@ -62,7 +63,12 @@ def available(folder: str) -> list[str]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain values only, and each key once."""
+    """Plain values only, each key once, and no nesting that takes for ever to read."""
+
+    def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
+        if self.flow_level >= _MOST_NESTED:
+            raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
+        super().fetch_flow_collection_start(token)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, Any]] = set()
