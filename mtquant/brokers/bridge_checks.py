@@ -77,7 +77,7 @@ _TYPES: Mapping[Kind, Any] = {
     Kind.INTEGER: _INTEGER,
     Kind.COUNT: Annotated[int, Field(ge=0, lt=2**64)],
     Kind.REAL: Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_only_float)],
-    Kind.DATE: Annotated[int, Field(ge=0, lt=_SECONDS)],
+    Kind.DATE: Annotated[int, Field(ge=-_SECONDS, lt=_SECONDS)],
     Kind.FLAG: bool,
 }
 _ROWS = Annotated[int, Field(ge=0, le=MOST_ROWS)]

@@ -37,7 +37,7 @@ from mtquant.brokers.terminal_requests import CallRefused
 Answer = tuple[Any, tuple[int, str]]
 
 _SHUT = (401, 403, 421)  # the bridge is there, and not for us
-_LATER = (429, 503)
+_LATER = (429, 502, 503)  # 504 is not: what hung once would hang again
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ A refusal is JSON with an HTTP status, and shows nothing of what was sent.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
@@ -22,6 +23,7 @@ App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN_PAGES = ("/health", "/ready")
 SCOPE, BODY = "bridge.scope", "bridge.body"
+_PORT = re.compile(r":[0-9]{1,5}$")
 _OPEN_RATE, _STRANGER_RATE = 20.0, 5.0  # a second; neither takes from what a token may do
 
 
@@ -61,7 +63,7 @@ class Guard:
         Args:
             app: The routes.
             tokens: Who may call.
-            hosts: Values of the Host header that mean this server, with and without the port.
+            hosts: Names in the Host header that mean this server, without a port.
             rate: Calls a second of one token.
             largest_body: Bytes.
             body_seconds: How long a body may take to arrive.
@@ -96,7 +98,7 @@ class Guard:
         await self._app(scope, _nothing, send)
 
     def _check_origin(self, headers: Mapping[str, str]) -> None:
-        if headers.get("host", "").lower() not in self._hosts:
+        if _PORT.sub("", headers.get("host", "").lower()) not in self._hosts:
             raise Refusal(421, "host", "this server has another name; see --allow-host")
         if "origin" in headers:
             raise Refusal(403, "origin", "the bridge is not for pages in a browser")

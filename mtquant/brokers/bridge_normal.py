@@ -38,6 +38,8 @@ def _normal(name: str, kind: Kind, value: Any) -> Any:
         return _seconds(value)
     number = _number(name, value)
     if kind is Kind.REAL:
+        if isinstance(number, bool):
+            raise _wrong(name)
         return float(number)
     if not isinstance(number, Integral) or (kind is Kind.COUNT and number < 0):
         raise _wrong(name)

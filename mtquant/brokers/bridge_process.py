@@ -18,6 +18,10 @@ class WorkerLost(Exception):
     """The worker died, or did not answer in time: what it was doing may have happened."""
 
 
+class WorkerSilent(WorkerLost):
+    """It did not answer in time."""
+
+
 class WorkerRefused(Exception):
     """There is no terminal for the worker to own."""
 
@@ -59,13 +63,14 @@ class FrameChannel:
         """The answer to a frame.
 
         Raises:
-            WorkerLost: The other side ended, or did not answer in ``timeout`` seconds.
+            WorkerLost: The other side ended, or (WorkerSilent) did not answer in ``timeout``
+                seconds.
         """
         try:
             write_frame(self._calls, frame)
             answer = self._arrived.get(timeout=timeout)
         except queue.Empty:
-            raise WorkerLost(f"the terminal did not answer in {timeout:g} s") from None
+            raise WorkerSilent(f"the terminal did not answer in {timeout:g} s") from None
         except (OSError, ValueError):
             answer = None
         if answer is None:

@@ -45,6 +45,7 @@ def make_routes(supervisor: Supervisor) -> FastAPI:
         openapi_url=None,  # the document is for token holders: see below
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
     )
     for name, call in CALLS.items():
         app.add_api_route(
@@ -148,7 +149,25 @@ _REFUSALS = {
         "description": http.HTTPStatus(status).phrase,
         "content": {_JSON: {"schema": _REFUSAL}},
     }
-    for status in (400, 401, 403, 404, 405, 408, 409, 410, 413, 415, 421, 422, 428, 429, 503, 504)
+    for status in (
+        400,
+        401,
+        403,
+        404,
+        405,
+        408,
+        409,
+        410,
+        413,
+        415,
+        421,
+        422,
+        428,
+        429,
+        502,
+        503,
+        504,
+    )
 }
 
 

@@ -51,7 +51,9 @@ class TerminalSession:
         """Connect the terminal as its owner means it, if it is not connected."""
         if self._module.terminal_info() is not None:
             return True
-        return bool(self._module.initialize(**self._connect))
+        named = dict(self._connect)
+        path = [named.pop("path")] if "path" in named else []  # the module takes it unnamed only
+        return bool(self._module.initialize(*path, **named))
 
     def answer(self, frame: bytes) -> bytes:
         """What the module answers to a call.

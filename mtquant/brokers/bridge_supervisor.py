@@ -17,7 +17,7 @@ from typing import Any
 
 from mtquant.brokers.bridge_calls import CALLS, SENDING
 from mtquant.brokers.bridge_orders import Known, OrderTable, Standing, digest_of
-from mtquant.brokers.bridge_process import Worker, WorkerLost, WorkerRefused
+from mtquant.brokers.bridge_process import Worker, WorkerLost, WorkerRefused, WorkerSilent
 from mtquant.brokers.bridge_session import call_frame, split_answer
 from mtquant.brokers.bridge_wire import WireError
 
@@ -201,8 +201,9 @@ class Supervisor:
             code, body, rows = split_answer(frame)
         except (WorkerLost, WireError) as problem:
             self._lose(worker, str(problem))
+            status = 504 if isinstance(problem, WorkerSilent) else 502
             raise Refusal(
-                504, "lost", f"{problem}; what it was doing may have happened", "unknown"
+                status, "lost", f"{problem}; what it was doing may have happened", "unknown"
             ) from None
         self._connected = code not in _OUT_OF_REACH
         return Reply(body, rows)

@@ -123,9 +123,8 @@ def struct_type(name: str, fields: tuple[str, ...]) -> type[StructSequence]:
     if not plain or len(set(fields)) != len(fields) or not 0 < len(fields) <= _MOST_FIELDS:
         raise WireError(f"no struct can be called {name!r} with fields {fields!r}")
     body = {"__slots__": (), "__doc__": "A result of the terminal."}
-    return new_class(
-        name, (StructSequence,), {"fields": " ".join(fields)}, lambda n: n.update(body)
-    )
+    chosen = {"fields": " ".join(fields)}
+    return new_class(name, (StructSequence,), chosen, lambda space: space.update(body))
 
 
 def array_facts(array: Any) -> dict[str, Any]:
