@@ -7,6 +7,7 @@ import typer
 from mtquant.account_commands import app as accounts_app
 from mtquant.backtest_command import backtest
 from mtquant.breaker_command import app as breaker_app
+from mtquant.bridge_command import app as bridge_app
 from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
@@ -29,6 +30,7 @@ data_app.command("fetch")(fetch)
 data_app.command("update")(update)
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(breaker_app, name="breaker")
+app.add_typer(bridge_app, name="bridge")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 app.add_typer(study_app, name="study")

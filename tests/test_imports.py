@@ -39,6 +39,8 @@ FLOORS = (
         "feature_tables",
         "backtest_command",
         "breaker_command",
+        "bridge_command",
+        "bridge_simulated",
         "study_command",
         "__main__",
         "__init__",
