@@ -2,7 +2,7 @@
 
 A case is one slip or one attack on a shipped file, or one name. Whatever comes, the answer is the
 file's meaning or one clear sentence; slips that could be taken for something else must be refused.
-``benchmarks/hostile_configs.py`` runs 100,000 of them.
+``benchmarks/hostile_input.py`` runs 100,000 of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Hostile configuration files and names, 100,000 of them: only clear refusals, counted by kind.
 
-    python benchmarks/hostile_configs.py [--cases 100000] [--seed 0]
+    python benchmarks/hostile_input.py [--cases 100000] [--seed 0]
 
 The cases and what must hold of each stand in ``tests/config/hostile_configs.py``; the first that
 ends otherwise stops the run and is printed.
