@@ -32,7 +32,8 @@ def broker_symbol(name: str) -> str:
     """
     plain = _BROKER_SYMBOL.fullmatch(name) and re.search("[A-Za-z0-9]", name)
     climbs = ".." in name or "//" in name or name.startswith((" ", "./")) or name[-1:] in ("/", " ")
-    device = RESERVED.fullmatch(re.split("[./ ]", name)[0].upper())
+    stems = (re.split("[. ]", part)[0].upper() for part in name.split("/"))
+    device = any(RESERVED.fullmatch(stem) for stem in stems)
     if not plain or climbs or device or len(name) > MOST_LETTERS:
         raise ValueError(
             f"'{shown(name)}' is no broker's symbol: 1 to {MOST_LETTERS} plain letters, digits and "

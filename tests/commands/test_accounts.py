@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from mtquant import account_commands, fetch_commands
+from mtquant.brokers.accounts import accounts_of
 from mtquant.brokers.terminal_records import SymbolInfo
 from mtquant.brokers.terminal_state import LOGIN, SERVER
 from mtquant.config.load import load_symbols
@@ -223,3 +224,43 @@ def test_sync_says_what_cannot_be_computed(desktop, mtquant, monkeypatch):
     done = mtquant("symbols", "sync", "--account", "demo", "XAUUSD", "--write")
     assert "margin mode 34 is none that mtquant" in re.sub(r"\s+", " ", done.out)
     assert not Path("configs/symbols.yaml").exists()
+
+
+# --- the page
+
+
+def fenced(language: str) -> str:
+    page = (ROOT / "docs/accounts.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (block,) = [text for named, text in blocks if named == language]
+    return block
+
+
+def test_the_accounts_of_the_page_are_accounts():
+    accounts = accounts_of(yaml.safe_load(fenced("yaml")), "the page")
+    assert accounts.names == ("demo", "live")
+    for name in accounts.names:
+        accounts[name].refuse_unfilled()
+
+
+def test_every_command_of_the_page_runs(desktop, mtquant):
+    lines = fenced("").splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        words = line.replace("2020-01-01", "2015-01-01").split()[1:]
+        done = mtquant(*(word for word in words if word != "--watch"))
+        assert done.code == 0, (line, done)
+
+
+def test_watching_checks_again_until_it_is_stopped(desktop, mtquant, monkeypatch):
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        if waited.count(30.0) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(account_commands.time, "sleep", sleep)
+    done = mtquant("accounts", "check", "demo", "--watch")
+    assert done.code == 130 and waited.count(30.0) == 2
+    assert len(re.findall(r"demo .* up ", done.out)) == 2

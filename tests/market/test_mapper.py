@@ -92,6 +92,7 @@ def test_names_that_brokers_use(name: str) -> None:
         "CON",
         "con.m",
         "NUL/x",
+        "BTC/LPT1.m",
         "COM1",
         "a\0b",
         "a\nb",
