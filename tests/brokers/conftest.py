@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -104,9 +107,13 @@ def terminal() -> SimulatedTerminal:
     return made
 
 
+# What the adapter is given instead of the terminal; see ``provider``.
+_provide: list[Callable[[SimulatedTerminal], Any]] = [lambda terminal: terminal]
+
+
 def adapter_of(terminal: SimulatedTerminal) -> tuple[MT5Adapter, Instrument]:
     instrument = Instrument(terminal._feeds[0].spec, "TOY.x")
-    adapter = MT5Adapter(terminal, [instrument])
+    adapter = MT5Adapter(_provide[-1](terminal), [instrument])
     adapter.connect()
     return adapter, instrument
 
@@ -160,3 +167,41 @@ def adapter_for() -> Callable[[SimulatedTerminal], tuple[MT5Adapter, Instrument]
 @pytest.fixture(scope="session")
 def toy_spec() -> SymbolSpec:
     return make_terminal([1.0, 1.0])._feeds[0].spec
+
+
+# The adapter's own tests run against the terminal itself and through a bridge to it.
+ADAPTER_SUITE = ("test_mt5", "test_hedging", "test_stops", "test_stops_hit")
+PROVIDERS = ("in process", "bridge")
+
+
+def load(name: str) -> ModuleType:
+    """A helper that stands beside this file, which is no package."""
+    folder = str(Path(__file__).parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+    return import_module(name)
+
+
+@pytest.fixture(scope="session")
+def bridges() -> ModuleType:
+    """Makes bridges."""
+    return load("bridges")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    name = metafunc.module.__name__.rpartition(".")[2]
+    if name in ADAPTER_SUITE and {"desk", "adapter_for"} & set(metafunc.fixturenames):
+        metafunc.parametrize("provider", PROVIDERS, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+    """Who stands between adapter and terminal in this test."""
+    if getattr(request, "param", PROVIDERS[0]) == PROVIDERS[0]:
+        yield
+        return
+    bridges = load("bridges")
+    with bridges.opened(tmp_path) as through:
+        _provide.append(through)
+        yield
+        _provide.pop()

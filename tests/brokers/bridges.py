@@ -1,0 +1,107 @@
+"""Bridges over real loopback HTTP, for tests; the worker is a thread of the test or a process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mtquant.brokers.bridge_calls import Scope
+from mtquant.brokers.bridge_client import BridgeClient
+from mtquant.brokers.bridge_orders import OrderTable
+from mtquant.brokers.bridge_process import FrameChannel
+from mtquant.brokers.bridge_server import BridgeServer, ServerSettings
+from mtquant.brokers.bridge_supervisor import Patience, Supervisor
+from mtquant.brokers.bridge_tokens import Token, TokenTable
+from mtquant.brokers.bridge_worker import serve
+
+FAST = 1e6  # calls a second: no limit
+
+
+class ThreadWorker:
+    """The worker's own loop over real pipes, with a module of the test's process."""
+
+    def __init__(self, module: Any, extra: Any = None) -> None:
+        asked, calls = os.pipe()
+        answers, answered = os.pipe()
+        streams = os.fdopen(asked, "rb"), os.fdopen(answered, "wb")
+
+        def work() -> None:
+            with streams[0], streams[1]:
+                serve(*streams, lambda setup: module, extra)
+
+        self._thread = threading.Thread(target=work, daemon=True)
+        self._thread.start()
+        self._calls = os.fdopen(calls, "wb")
+        self._channel = FrameChannel(self._calls, os.fdopen(answers, "rb"))
+        self.connected = self._channel.begin({}, 5.0)
+
+    def ask(self, frame: bytes, timeout: float) -> bytes:
+        return self._channel.ask(frame, timeout)
+
+    def end(self) -> None:
+        """The module of a thread cannot be killed; it is left to whatever it hangs in."""
+        try:
+            self._calls.close()
+        except OSError:
+            pass
+        self._thread.join(2.0)
+        if not self._thread.is_alive():
+            self._channel.close()
+
+
+class Bridge:
+    """A running bridge and what its clients need."""
+
+    def __init__(
+        self,
+        start: Callable[[], Any],
+        folder: Path,
+        *,
+        patience: Patience | None = None,
+        tokens: Sequence[Token] = (),
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        self.read = Token(Scope.READ, secrets.token_urlsafe(32))
+        self.trade = Token(Scope.TRADE, secrets.token_urlsafe(32))
+        self.supervisor = Supervisor(start, OrderTable(folder / "orders.sqlite3"), patience)
+        self.supervisor.open()
+        self.settings = ServerSettings(**{"port": 0, "rate": FAST, **settings})
+        table = TokenTable([self.read, self.trade, *tokens])
+        self.server = BridgeServer(self.supervisor, table, self.settings)
+        self._thread = threading.Thread(target=self.server.run, daemon=True)
+        self._thread.start()
+        scheme = "http" if self.settings.certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self.server.port}"
+
+    def client(self, token: Token | None = None, **options: Any) -> BridgeClient:
+        return BridgeClient(self.url, token or self.trade, **options)
+
+    def close(self) -> None:
+        self.server.stop()
+        self._thread.join(10.0)
+        assert not self._thread.is_alive()
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[Callable[[Any], BridgeClient]]:
+    """Gives each terminal a bridge and returns its client; closes all of them."""
+    running: list[tuple[Bridge, BridgeClient]] = []
+
+    def through(terminal: Any) -> BridgeClient:
+        place = folder / str(len(running))
+        bridge = Bridge(lambda: ThreadWorker(terminal), place)
+        running.append((bridge, bridge.client()))
+        return running[-1][1]
+
+    try:
+        yield through
+    finally:
+        for bridge, client in running:
+            client.shutdown()
+            bridge.close()
