@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,20 +87,35 @@ class Bridge:
         assert not self._thread.is_alive()
 
 
-@contextmanager
-def opened(folder: Path) -> Iterator[Callable[[Any], BridgeClient]]:
-    """Gives each terminal a bridge and returns its client; closes all of them."""
-    running: list[tuple[Bridge, BridgeClient]] = []
+class Pool:
+    """Bridges that stand in front of one terminal after the other; to start one takes a while."""
 
-    def through(terminal: Any) -> BridgeClient:
-        place = folder / str(len(running))
-        bridge = Bridge(lambda: ThreadWorker(terminal), place)
-        running.append((bridge, bridge.client()))
-        return running[-1][1]
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: list[tuple[Bridge, BridgeClient, list[Any]]] = []
+        self._busy = 0
 
-    try:
-        yield through
-    finally:
-        for bridge, client in running:
+    def through(self, terminal: Any) -> BridgeClient:
+        """A client of a bridge to the terminal, until :meth:`release`."""
+        if self._busy == len(self._made):
+            behind = [terminal]
+            bridge = Bridge(lambda: ThreadWorker(behind[0]), self._folder / str(self._busy))
+            self._made.append((bridge, bridge.client(), behind))
+        bridge, client, behind = self._made[self._busy]
+        self._busy += 1
+        if behind[0] is not terminal:
+            behind[0] = terminal
+            assert bridge.supervisor._worker is None
+        return client
+
+    def release(self) -> None:
+        for bridge, _, _ in self._made[: self._busy]:
+            if bridge.supervisor._worker is not None:
+                bridge.supervisor._worker.end()
+                bridge.supervisor._worker = None
+        self._busy = 0
+
+    def close(self) -> None:
+        for bridge, client, _ in self._made:
             client.shutdown()
             bridge.close()

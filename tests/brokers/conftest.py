@@ -194,14 +194,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("provider", PROVIDERS, indirect=True)
 
 
+@pytest.fixture(scope="session")
+def bridge_pool(bridges: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    made = bridges.Pool(tmp_path_factory.mktemp("pool"))
+    yield made
+    made.close()
+
+
 @pytest.fixture(autouse=True)
-def provider(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+def provider(request: pytest.FixtureRequest) -> Iterator[None]:
     """Who stands between adapter and terminal in this test."""
     if getattr(request, "param", PROVIDERS[0]) == PROVIDERS[0]:
         yield
         return
-    bridges = load("bridges")
-    with bridges.opened(tmp_path) as through:
-        _provide.append(through)
-        yield
-        _provide.pop()
+    pool = request.getfixturevalue("bridge_pool")
+    _provide.append(pool.through)
+    yield
+    _provide.pop()
+    pool.release()

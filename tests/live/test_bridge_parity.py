@@ -65,23 +65,26 @@ class FarTerminal:
         )
 
 
-@pytest.mark.parametrize("bars", [300, pytest.param(5_000, marks=pytest.mark.slow)])
+BARS = 5_000
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_the_bridge_changes_no_bit(make_world, tmp_path, monkeypatch, bars):
+def test_the_bridge_changes_no_bit(make_world, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BROKERS))
     bridges = import_module("bridges")
     program = [sys.executable, str(BROKERS / "worker_program.py")]
-    start = partial(WorkerProcess, program, {"terminal": "world", "bars": bars}, 120.0)
+    start = partial(WorkerProcess, program, {"terminal": "world", "bars": BARS}, 120.0)
     patience = Patience(waiting=100.0, call=60.0)
     bridge = bridges.Bridge(start, tmp_path / "bridge", patience=patience)
-    world = make_world(bars)
+    world = make_world(BARS)
     backtest = world.backtest()
     terminal = FarTerminal(bridge)
     paper = world.paper(terminal, tmp_path / "journal.db")
     terminal.shutdown()
     bridge.close()
-    assert len(paper.equity) == len(backtest.equity) > bars - 100
+    assert len(paper.equity) == len(backtest.equity) > BARS - 100
     assert paper.equity == backtest.equity
-    assert paper.deals == backtest.deals and len(paper.deals) > bars / 25
+    assert paper.deals == backtest.deals and len(paper.deals) > BARS / 25
     assert paper.steps == backtest.steps and paper.levels == backtest.levels
     assert terminal.calls > 5 * len(paper.equity), "it went over HTTP"
