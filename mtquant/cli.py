@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import typer
 
+from mtquant.account_commands import app as accounts_app
 from mtquant.backtest_command import backtest
 from mtquant.breaker_command import app as breaker_app
 from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
 from mtquant.feature_commands import app as features_app
+from mtquant.fetch_commands import fetch, update
 from mtquant.study_command import app as study_app
+from mtquant.symbol_commands import app as symbols_app
 from mtquant.train import train
 
 app = typer.Typer(
@@ -22,10 +25,14 @@ app = typer.Typer(
 app.command()(train)
 app.command()(backtest)
 app.command()(deploy)
+data_app.command("fetch")(fetch)
+data_app.command("update")(update)
+app.add_typer(accounts_app, name="accounts")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 app.add_typer(study_app, name="study")
+app.add_typer(symbols_app, name="symbols")
 
 
 def main() -> None:

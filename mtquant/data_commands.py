@@ -108,7 +108,7 @@ def import_file_shown(
 ) -> ImportResult:
     """Import a file, showing what was found in it and where it went; see ``import``."""
     examined = _examine(console, file, _spec(symbol), timeframe, clock, repairs)
-    _show_findings(console, file.name, examined.findings)
+    show_findings(console, file.name, examined.findings)
     result = store_examined(examined, Store(data_dir), replace=replace)
     console.print(
         f"{result.layout} file, {len(result.bars)} bars {result.bars.symbol} "
@@ -152,7 +152,7 @@ def check_command(
     console, spec = Console(), _spec(symbol)
     if file is not None:
         examined = _examine(console, file, spec, timeframe, clock, Repairs())
-        _show_findings(console, file.name, examined.findings)
+        show_findings(console, file.name, examined.findings)
         refuse_errors(examined.findings)
         return
     store = Store(data_dir)
@@ -163,7 +163,7 @@ def check_command(
     for name, each in stored:
         raw = RawBars.from_bars(store.get(name, each), f"{name} {each.name}", Clock.parse("utc"))
         findings = check_bars(raw, spec, time.time_ns())
-        _show_findings(console, f"{name} {each.name}", findings)
+        show_findings(console, f"{name} {each.name}", findings)
         refuse_errors(findings)
 
 
@@ -221,7 +221,8 @@ def _examine(
         return examine_file(file, spec, timeframe=frame, clock=known, repairs=repairs, now_ns=now)
 
 
-def _show_findings(console: Console, title: str, findings: Iterable[Finding]) -> None:
+def show_findings(console: Console, title: str, findings: Iterable[Finding]) -> None:
+    """What was found, errors first."""
     table = Table("severity", "what", "count", "first place", "value", "cure", title=escape(title))
     for found in findings:
         severity = found.severity.value

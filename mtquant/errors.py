@@ -17,6 +17,7 @@ import difflib
 from collections.abc import Iterable
 
 MOST_SHOWN = 24  # names in one sentence
+MOST_LETTERS = 60  # of a name that somebody else wrote
 
 
 class MTQuantError(Exception):
@@ -47,6 +48,12 @@ class RiskHalt(MTQuantError):
     """Trading was stopped by a limit; only a person starts it again."""
 
 
+def shown(name: str) -> str:
+    """A name as a sentence can hold it: no control characters, and not longer than a line."""
+    plain = name.encode("unicode_escape").decode("ascii") if not name.isprintable() else name
+    return plain if len(plain) <= MOST_LETTERS else plain[: MOST_LETTERS - 3] + "..."
+
+
 def unknown(kind: str, value: str, known: Iterable[str], *, cure: str = "") -> str:
     """One sentence for a name that does not exist, with the nearest that does.
 
@@ -64,7 +71,8 @@ def unknown(kind: str, value: str, known: Iterable[str], *, cure: str = "") -> s
     near = difflib.get_close_matches(value.casefold(), folded, n=1, cutoff=0.6)
     if near:
         hint = f"did you mean '{folded[near[0]]}'?"
+    elif len(names) > MOST_SHOWN:
+        hint = f"none of the {len(names)} known is like it"
     else:
-        shown = f"known: {', '.join(names)}" if names else "none is known"
-        hint = shown if len(names) <= MOST_SHOWN else f"none of the {len(names)} known is like it"
-    return f"unknown {kind} '{value}'; {hint}{' ' + cure if cure else ''}"
+        hint = f"known: {', '.join(names)}" if names else "none is known"
+    return f"unknown {kind} '{shown(value)}'; {hint}{' ' + cure if cure else ''}"

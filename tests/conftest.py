@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal_state import AccountTerms
 from mtquant.config.data import given_market
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig
@@ -155,6 +157,23 @@ def toy_tape() -> MakeTape:
 def gold_bars() -> Bars:
     """4,000 simulated hourly gold bars."""
     return SimulatedMarket("XAUUSD", "H1", 4_000, 5).bars(load_symbols()["XAUUSD"])
+
+
+@pytest.fixture(scope="session")
+def terminal_of() -> Callable[..., SimulatedTerminal]:
+    """A simulated terminal over given bars that stands at the close of bar ``row``."""
+
+    def make(bars: Bars, spec: SymbolSpec, row: int, name: str = "") -> SimulatedTerminal:
+        return SimulatedTerminal(
+            Panel([bars]),
+            [spec],
+            _toy_tape(bars, spec),
+            rows=(row, len(bars) - 1),
+            terms=AccountTerms(10_000.0),
+            names=[name or spec.name],
+        )
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
-from mtquant.config.schema import AgentConfig, EnvConfig, Name, canonical_json
-from mtquant.market.model import Frozen
+from mtquant.config.schema import AgentConfig, EnvConfig, canonical_json
+from mtquant.market.model import Frozen, Name
 from mtquant.market.symbols import SymbolSpec
 
 SPLITS = {"history", "train", "validation", "test"}

@@ -11,11 +11,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     Field,
@@ -34,28 +32,9 @@ from mtquant.config.rules import (
     SizingConfig,
 )
 from mtquant.errors import ConfigError, unknown
-from mtquant.market.model import Fraction, Frozen, Positive
+from mtquant.market.model import Fraction, Frozen, Name, Positive
 from mtquant.market.timeframe import Timeframe
 
-RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
-
-
-def folder_name(name: str) -> str:
-    """``name``, if every system can store a folder of that name.
-
-    Raises:
-        ValueError: It cannot be one; says what can.
-    """
-    plain = re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", name)
-    if not plain or name.endswith(".") or RESERVED.fullmatch(name.split(".")[0].upper()):
-        raise ValueError(
-            f"name '{name}' must be 1 to 64 letters, digits, '.', '_' or '-', begin with a letter "
-            "or digit, end with no dot and be no device of Windows"
-        )
-    return name
-
-
-Name = Annotated[str, AfterValidator(folder_name)]
 FeatureChoice = str | dict[str, dict[str, Any]]
 
 

@@ -11,19 +11,16 @@ import re
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from mtquant.errors import DataError
-from mtquant.market.bars import PRICE_COLUMNS, Float, Int
-from mtquant.market.clock import DAY_NS, Clock, Mask, readable
+from mtquant.market.bars import Float, Int
+from mtquant.market.clock import DAY_NS, Clock, readable
 from mtquant.market.formats import Table, read_table
+from mtquant.market.placing import Told, place_bars
 from mtquant.market.raw import Finding, Origin, RawBars, Severity, UnknownClock
-from mtquant.market.spacing import infer_timeframe, refuse_off_grid
+from mtquant.market.spacing import infer_timeframe
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
-
-# Below this share of a tick a price is on the grid but for the rounding of its source's floats.
-_FLOAT_NOISE = 0.01
 
 
 def read_market_file(
@@ -58,30 +55,17 @@ def read_market_file(
     stamps, origin = stamps[rows], origin.take(rows)
     timeframe = infer_timeframe(stamps, origin, timeframe)
     clock = _clock(table, stamps, spec, timeframe, clock)
-    time, keep = _to_utc(stamps, clock, origin, drop_ambiguous)
-    refuse_off_grid((stamps, Clock.parse(spec.clock).from_utc(time)), timeframe, origin)
     columns = {name: column[rows] for name, column in table.columns.items()}
     noted = [*_symbols(table, spec), *_adjusted(columns, origin)]
-    off_grid = _round_prices(columns, spec)
-    if off_grid.any():
-        noted.append(_off_grid(off_grid, table, rows, spec, origin))
-    if (negative := columns["spread"] < 0).any():
-        noted.append(_negative_spreads(negative, columns["spread"], origin))
-        columns["spread"] = np.maximum(columns["spread"], 0.0)
-    if not keep.all():
-        noted.append(_ambiguous(keep, stamps, origin))
     columns.pop("adj_close", None)
-    raw = RawBars(
-        spec.name,
+    return place_bars(
+        Told(stamps, columns, origin, table.layout),
+        spec,
         timeframe,
-        time,
-        **columns,
-        origin=origin,
-        layout=table.layout,
-        clock=clock,
-        noted=tuple(noted),
+        clock,
+        drop_ambiguous=drop_ambiguous,
+        noted=noted,
     )
-    return raw if keep.all() else raw.take(keep)
 
 
 def _clock(
@@ -103,74 +87,6 @@ def _clock(
     raise UnknownClock(
         f"{table.origin.at(0)}: the time {readable(int(stamps[0]))} is on an unknown clock; name "
         f"it with --clock (utc, or the broker's server clock, such as ny+7 or eet)"
-    )
-
-
-def _to_utc(stamps: Int, clock: Clock, origin: Origin, drop_ambiguous: bool) -> tuple[Int, Mask]:
-    located = clock.locate(stamps)
-    if located.missing.any():
-        row = int(np.argmax(located.missing))
-        raise DataError(
-            f"{origin.at(row)}: the time {readable(int(stamps[row]))} was skipped when clock "
-            f"{clock.name} went forward, so the file is on another clock; correct --clock"
-        )
-    if located.ambiguous.any() and not drop_ambiguous:
-        row = int(np.argmax(located.ambiguous))
-        raise DataError(
-            f"{origin.at(row)}: the time {readable(int(stamps[row]))} occurred twice when clock "
-            f"{clock.name} went back; export the bars in UTC or use --drop-ambiguous"
-        )
-    return located.utc, ~located.ambiguous
-
-
-def _round_prices(columns: dict[str, Float], spec: SymbolSpec) -> Mask:
-    """Bring prices to whole ticks, in place; tells which rows were off the grid."""
-    numerator, denominator = spec.tick_fraction
-    off: npt.NDArray[np.bool_] = np.zeros(columns["open"].size, np.bool_)
-    for name in PRICE_COLUMNS:
-        exact = columns[name] / spec.tick_size
-        ticks = np.rint(exact)
-        off |= np.abs(exact - ticks) > _FLOAT_NOISE
-        columns[name] = ticks * numerator / denominator
-    return off
-
-
-def _off_grid(off: Mask, table: Table, rows: Int, spec: SymbolSpec, origin: Origin) -> Finding:
-    row = int(np.argmax(off))
-    prices = ", ".join(f"{table.columns[name][rows[row]]:.10g}" for name in PRICE_COLUMNS)
-    return Finding(
-        "off_grid",
-        Severity.WARNING,
-        f"price off the tick grid of {spec.tick_size:g}, rounded to it",
-        int(off.sum()),
-        origin.at(row),
-        prices,
-        "nothing to do, unless the symbol's tick_size is wrong",
-    )
-
-
-def _negative_spreads(negative: Mask, spread: Float, origin: Origin) -> Finding:
-    row = int(np.argmax(negative))
-    return Finding(
-        "negative_spread",
-        Severity.WARNING,
-        "negative spread, taken as not recorded",
-        int(negative.sum()),
-        origin.at(row),
-        f"{spread[row]:g}",
-        "nothing to do; the symbol's typical spread is charged there",
-    )
-
-
-def _ambiguous(keep: Mask, stamps: Int, origin: Origin) -> Finding:
-    row = int(np.argmin(keep))
-    return Finding(
-        "ambiguous_time",
-        Severity.INFO,
-        "time that occurred twice, dropped as told",
-        int((~keep).sum()),
-        origin.at(row),
-        readable(int(stamps[row])),
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 from mtquant.market.bars import Bars
 from mtquant.market.clock import Clock
-from mtquant.market.files import read_market_file
 from mtquant.market.quality import check, refuse_errors
 from mtquant.market.raw import Finding, RawBars
 from mtquant.market.repairs import Repairs, repair
+from mtquant.market.source import FileSource
 from mtquant.market.store import Added, Source, Store
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
@@ -93,9 +93,14 @@ def examine_file(
         UnknownClock: The file does not state its clock and ``clock`` is None.
         DataError: The file cannot be understood, or nothing is left of it.
     """
-    raw = read_market_file(
-        Path(path), spec, timeframe, clock, drop_ambiguous=repairs.drop_ambiguous
-    )
+    source = FileSource(Path(path), clock, drop_ambiguous=repairs.drop_ambiguous)
+    return examine(source.fetch(spec, timeframe), spec, repairs=repairs, now_ns=now_ns)
+
+
+def examine(
+    raw: RawBars, spec: SymbolSpec, *, repairs: Repairs = NO_REPAIRS, now_ns: int | None = None
+) -> Examined:
+    """Repair and check bars of any source without judging them; as :func:`examine_file`."""
     raw = repair(raw, repairs, now_ns)
     return Examined(raw, tuple(check(raw, spec, now_ns)), repairs)
 

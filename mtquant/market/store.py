@@ -19,15 +19,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mtquant.errors import DataError, unknown
+from mtquant.errors import DataError, shown, unknown
 from mtquant.market.bars import Bars
 from mtquant.market.clock import readable
+from mtquant.market.model import RESERVED
 from mtquant.market.raw import COLUMNS
 from mtquant.market.timeframe import Timeframe
 
 FORMAT_VERSION = "1"
 _SYMBOL = re.compile(r"[A-Z0-9]{2,15}")
-_RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")
 
 
 @dataclass(frozen=True)
@@ -99,10 +99,10 @@ class Store:
         Raises:
             DataError: The symbol's name cannot be a file name.
         """
-        if not _SYMBOL.fullmatch(symbol) or _RESERVED.fullmatch(symbol):
+        if not _SYMBOL.fullmatch(symbol) or RESERVED.fullmatch(symbol):
             raise DataError(
-                f"symbol '{symbol}' cannot name a file of the store; use 2-15 capital letters and "
-                "digits"
+                f"symbol '{shown(symbol)}' cannot name a file of the store; use 2-15 capital "
+                "letters and digits"
             )
         return self.root / f"{symbol}_{timeframe.name}.parquet"
 

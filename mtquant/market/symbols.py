@@ -5,18 +5,44 @@ One source for every room: ``configs/symbols.yaml``, or a terminal's ``symbol_in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from mtquant.errors import ConfigError, unknown
-from mtquant.market.model import Finite, Frozen, NotNegative, Positive
+from mtquant.errors import ConfigError, shown, unknown
+from mtquant.market.model import RESERVED, Finite, Frozen, NotNegative, Positive
 
 AssetClass = Literal["forex", "metal", "crypto", "index", "energy", "stock"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3,5}$")]
+
+MOST_LETTERS = 29  # of a symbol that the MetaTrader5 module takes
+# What brokers put into names: XAUUSD.m, US500#, #AAPL, [SP500], BTC/USD, EURUSD_i, Wall Street 30.
+_BROKER_SYMBOL = re.compile(r"[A-Za-z0-9#_.\[][A-Za-z0-9#_.\[\]&+@!$^' /-]*")
+
+
+def broker_symbol(name: str) -> str:
+    """``name``, if a broker may call a symbol so.
+
+    Raises:
+        ValueError: It cannot be one; says what can.
+    """
+    plain = _BROKER_SYMBOL.fullmatch(name) and re.search("[A-Za-z0-9]", name)
+    climbs = ".." in name or "//" in name or name.startswith((" ", "./")) or name[-1:] in ("/", " ")
+    device = RESERVED.fullmatch(re.split("[./ ]", name)[0].upper())
+    if not plain or climbs or device or len(name) > MOST_LETTERS:
+        raise ValueError(
+            f"'{shown(name)}' is no broker's symbol: 1 to {MOST_LETTERS} plain letters, digits and "
+            "#_.[]&+@!$^'-, single slashes and spaces inside, and no device of Windows"
+        )
+    return name
+
+
+BrokerSymbol = Annotated[str, AfterValidator(broker_symbol)]
+BrokerId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,31}$")]
 
 
 class SymbolSpec(Frozen):
@@ -78,7 +104,14 @@ class SymbolSpec(Frozen):
     freeze_level_points: NotNegative = 0.0
     clock: str = "ny+7"
     hours: dict[str, str]
-    brokers: dict[str, str] = Field(default_factory=dict)
+    brokers: dict[BrokerId, BrokerSymbol] = Field(default_factory=dict)
+
+    @field_validator("name")
+    @classmethod
+    def _no_device(cls, name: str) -> str:
+        if RESERVED.fullmatch(name):
+            raise ValueError("Windows can store no file of that name; choose another")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> SymbolSpec:
@@ -126,19 +159,24 @@ class SymbolTable:
         return spec
 
     def broker_name(self, name: str, broker: str) -> str:
-        """What ``broker`` calls the standard symbol ``name``."""
-        names = self[name].brokers
-        if broker not in names:
-            raise ConfigError(unknown(f"broker of {name}", broker, names))
-        return names[broker]
+        """What ``broker`` calls the standard symbol ``name``.
 
-    def standard_name(self, broker_symbol: str, broker: str | None = None) -> str:
+        Raises:
+            ConfigError: No such symbol, or the file does not say what that broker calls it.
+        """
+        spec = self[name]
+        if broker not in spec.brokers:
+            cure = "(add its name there under 'brokers' in configs/symbols.yaml)"
+            raise ConfigError(unknown(f"broker of {spec.name}", broker, spec.brokers, cure=cure))
+        return spec.brokers[broker]
+
+    def standard_name(self, symbol: str, broker: str | None = None) -> str:
         """The standard name of a broker's symbol, such as XAUUSD for ``GOLD.pro``.
 
         Raises:
             ConfigError: Nobody calls a symbol so, or two symbols are called so.
         """
-        wanted = broker_symbol.strip().casefold()
+        wanted = symbol.strip().casefold()
         found = {
             spec.name
             for spec in self._specs.values()
@@ -150,5 +188,5 @@ class SymbolTable:
             return found.pop()
         known = [theirs for spec in self._specs.values() for theirs in spec.brokers.values()]
         if found:
-            raise ConfigError(f"'{broker_symbol}' is ambiguous: {', '.join(sorted(found))}")
-        raise ConfigError(unknown("symbol", broker_symbol, {*known, *self._specs}))
+            raise ConfigError(f"'{symbol}' is ambiguous: {', '.join(sorted(found))}")
+        raise ConfigError(unknown("symbol", symbol, {*known, *self._specs}))

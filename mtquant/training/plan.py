@@ -11,9 +11,10 @@ from mtquant.agents.catalogue import CHECKPOINTS, free_name
 from mtquant.backtest.report import write_whole
 from mtquant.config.data import DATA_DIR, MarketData, resolve_market
 from mtquant.config.load import env_of_symbol, load_agent, load_symbols
-from mtquant.config.schema import AgentConfig, EnvConfig, folder_name
+from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.scenario import resolve_env
 from mtquant.errors import BundleError, ConfigError, DataError, unknown
+from mtquant.market.model import folder_name
 from mtquant.training.learner import learner_class
 from mtquant.training.state import Checkpoint, RunRecord, read_checkpoint
 
