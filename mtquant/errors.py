@@ -54,6 +54,13 @@ def shown(name: str) -> str:
     return plain if len(plain) <= MOST_LETTERS else plain[: MOST_LETTERS - 3] + "..."
 
 
+def one_line(text: str, most: int = 300) -> str:
+    """What other code says, or a user has written, as a part of one sentence."""
+    flat = " ".join(text.split())
+    plain = flat if flat.isprintable() else flat.encode("unicode_escape").decode("ascii")
+    return plain if len(plain) <= most else plain[: most - 3] + "..."
+
+
 def unknown(kind: str, value: str, known: Iterable[str], *, cure: str = "") -> str:
     """One sentence for a name that does not exist, with the nearest that does.
 

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
+import stat
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,19 +28,24 @@ from typing import Any
 from pydantic import ValidationError
 
 from mtquant.agents.base import Agent
+from mtquant.agents.contradictions import refuse_contradictions, refuse_unfit_actions
+from mtquant.agents.graph import refuse_hostile
 from mtquant.agents.manifest import POLICY, Manifest
 from mtquant.agents.policy import OnnxPolicy
+from mtquant.agents.reading import read_plain, strict_json
 from mtquant.config.rules import STORED
 from mtquant.config.schema import EnvConfig
-from mtquant.errors import BundleError, ConfigError, DataError
+from mtquant.errors import BundleError, ConfigError, DataError, one_line, shown
 from mtquant.features.pipeline import FittedPipeline, code_digest
 from mtquant.market.symbols import SymbolSpec
-from mtquant.sim.observation import account_feature_names
 
 SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
-LARGEST_MANIFEST = 16 * 2**20
+RUN = "run.json"
+LARGEST_MANIFEST = 4 * 2**20  # of a thousand symbols, some 2 MiB
 LARGEST_POLICY = 256 * 2**20
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,7 +86,7 @@ class Bundle:
         try:
             return FittedPipeline.from_dict(self.manifest.pipeline)
         except (ConfigError, DataError) as error:
-            raise BundleError(f"{self.path}: field 'pipeline': {error}") from None
+            raise BundleError(f"{self.path}: field 'pipeline': {one_line(str(error))}") from None
 
     @property
     def agent(self) -> Agent:
@@ -89,13 +96,16 @@ class Bundle:
     @cached_property
     def policy(self) -> OnnxPolicy:
         """The policy."""
-        m = self.manifest
-        return OnnxPolicy.read(
-            self.path / POLICY,
+        m, where = self.manifest, str(self.path / POLICY)
+        content = _verified(self.path, POLICY, m.files[POLICY])
+        refuse_hostile(content, where)
+        return OnnxPolicy(
+            content,
             name=m.agent_name,
             inputs=m.inputs,
             window=m.window,
             burn_in=m.burn_in,
+            where=where,
         )
 
 
@@ -134,7 +144,7 @@ def write_bundle(
         files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
         sealed = Manifest.model_validate({**manifest, "files": files})
         sealed = sealed.model_copy(update={"bundle_hash": sealed.expected_hash()})
-        (folder / "run.json").write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
+        (folder / RUN).write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
         text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         folder.chmod(0o755)
@@ -158,8 +168,10 @@ def load_bundle(path: str | Path) -> Bundle:
     """
     folder = Path(path)
     manifest_path = folder / MANIFEST
-    if not manifest_path.is_file():
-        raise BundleError(f"'{folder}' is no bundle: it has no {MANIFEST}")
+    if not is_bundle(folder):
+        raise BundleError(f"'{one_line(str(folder))}' is no bundle: it has no {MANIFEST}")
+    if folder.is_symlink():
+        raise BundleError(f"'{folder}' is a link; name the bundle's own folder")
     manifest = _read_manifest(manifest_path)
     if manifest.bundle_hash != manifest.expected_hash():
         raise BundleError(
@@ -171,75 +183,58 @@ def load_bundle(path: str | Path) -> Bundle:
             f"{manifest_path}: field 'feature_code': the bundle's features were computed by other "
             "code than this installation's; train again, or install the version that made it"
         )
-    for name, digest in manifest.files.items():
-        _verify_file(folder, name, digest)
     if POLICY not in manifest.files:
         raise BundleError(f"{manifest_path}: field 'files' does not list {POLICY}")
+    for name, digest in manifest.files.items():
+        _verified(folder, name, digest)
+    _refuse_strangers(folder, {*manifest.files, MANIFEST, RUN})
     bundle = Bundle(folder, manifest)
-    _refuse_contradictions(bundle, manifest_path)
+    refuse_contradictions(manifest, bundle.pipeline, bundle.policy, manifest_path)
+    refuse_unfit_actions(bundle.policy, folder / POLICY)
     return bundle
 
 
-def _refuse_contradictions(bundle: Bundle, where: Path) -> None:
-    """Fields that do not fit each other, the agent or the policy."""
-    manifest = bundle.manifest
-    names = tuple(spec.name for spec in manifest.symbols)
-    read = (*manifest.env.symbols, *bundle.pipeline.pipeline.context)
-    if names != read:
-        raise BundleError(
-            f"{where}: field 'symbols' is {', '.join(names) or 'empty'}, the env reads "
-            f"{', '.join(read)}"
-        )
+def is_bundle(folder: Path) -> bool:
+    """Whether there is a manifest in a folder, whatever it says."""
     try:
-        columns = len(bundle.pipeline.positions(manifest.inputs))
-    except ConfigError as error:
-        raise BundleError(f"{where}: field 'inputs': {error}") from None
-    env = manifest.env
-    account = account_feature_names(env.symbols, env.reward.differential)
-    width = manifest.window * columns + len(account)
-    if bundle.policy.width != width:
-        raise BundleError(
-            f"{where}: fields 'inputs' and 'window' make {width} observation columns, {POLICY} "
-            f"takes {bundle.policy.width}"
-        )
-    memory = bundle.policy.state_shape
-    for field, found, wanted in (
-        ("window", manifest.window, manifest.agent.window),
-        ("state_shape", list(manifest.state_shape), list(memory)),
-        ("burn_in", manifest.burn_in, manifest.agent.burn_in if memory else 0),
-    ):
-        if found != wanted:
+        return (folder / MANIFEST).is_file()
+    except OSError:  # a name that no system can store
+        return False
+
+
+def _refuse_strangers(folder: Path, known: Collection[str]) -> None:
+    """Files that nobody listed; what a file manager hides in every folder is let be."""
+    for path in sorted(folder.iterdir()):
+        if path.name not in known and not path.name.startswith("."):
             raise BundleError(
-                f"{where}: field '{field}' is {found}, agent and {POLICY} make it {wanted}"
+                f"'{folder}' holds '{shown(path.name)}', which its manifest does not list; move it "
+                "out of the bundle"
             )
+    if os.name == "posix" and folder.stat().st_mode & stat.S_IWOTH:
+        _logger.warning("%s can be changed by every user of this machine; chmod -R o-w it", folder)
 
 
 def _read_manifest(path: Path) -> Manifest:
-    if path.stat().st_size > LARGEST_MANIFEST:
-        raise BundleError(f"'{path}' is larger than a manifest can be")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        raise BundleError(f"'{path}' is no JSON; restore it or train again") from None
+    content = strict_json(read_plain(path, LARGEST_MANIFEST, "a bundle's"), str(path))
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if isinstance(version, bool) or version != SCHEMA_VERSION:
         raise BundleError(
-            f"{path}: field 'schema_version' is {version!r}, this mtquant reads {SCHEMA_VERSION}; "
-            "train again or install the version that wrote it"
+            f"{path}: field 'schema_version' is {one_line(repr(version), 40)}, this mtquant reads "
+            f"{SCHEMA_VERSION}; train again or install the version that wrote it"
         )
     try:
         return Manifest.model_validate(content, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise BundleError(f"{path}: field '{field}': {first['msg']}") from None
+        field = shown(".".join(str(part) for part in first["loc"]))
+        raise BundleError(f"{path}: field '{field}': {one_line(first['msg'])}") from None
 
 
-def _verify_file(folder: Path, name: str, digest: str) -> None:
-    path = folder / name
-    if Path(name).name != name or path.is_symlink() or not path.is_file():
-        raise BundleError(f"'{folder}': the manifest's file '{name}' is missing or no plain file")
-    if path.stat().st_size > LARGEST_POLICY:
-        raise BundleError(f"'{path}' is larger than a bundle's file can be")
-    if file_hash(path) != digest:
-        raise BundleError(f"'{path}' was changed after training; train again or restore it")
+def _verified(folder: Path, name: str, digest: str) -> bytes:
+    """The content of a file that the manifest lists, which is what it was after training."""
+    content = read_plain(folder / name, LARGEST_POLICY, "a bundle's file")
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise BundleError(
+            f"'{folder / name}' was changed after training; train again or restore it"
+        )
+    return content

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
-from mtquant.agents.bundle import MANIFEST, Bundle, load_bundle
+from mtquant.agents.bundle import MANIFEST, Bundle, is_bundle, load_bundle
 from mtquant.errors import BundleError, unknown
+from mtquant.market.model import folder_name
 
 CHECKPOINTS = Path("models/checkpoints")
+
+_logger = logging.getLogger(__name__)
 
 
 def bundle_names(root: Path) -> list[str]:
@@ -15,7 +19,7 @@ def bundle_names(root: Path) -> list[str]:
     if not root.is_dir():
         return []
     found = (path.parent.name for path in root.glob(f"*/{MANIFEST}"))
-    return sorted(name for name in found if not name.startswith("."))
+    return sorted(name for name in found if _is_name(name))
 
 
 def find_bundle(name: str, root: Path) -> Bundle:
@@ -24,7 +28,7 @@ def find_bundle(name: str, root: Path) -> Bundle:
     Raises:
         BundleError: There is none; names the nearest.
     """
-    if (Path(name) / MANIFEST).is_file():
+    if is_bundle(Path(name)):
         return load_bundle(name)
     if name not in bundle_names(root):
         raise BundleError(unknown("bundle", name, bundle_names(root), cure=f"(looked in {root})"))
@@ -41,11 +45,11 @@ def newest_bundle(root: Path) -> Bundle:
     for name in bundle_names(root):
         try:
             valid.append(load_bundle(root / name))
-        except BundleError:
-            continue
+        except BundleError as error:
+            _logger.warning("passed over: %s", error)
     if not valid:
         raise BundleError(f"no valid bundle in '{root}'; run `python -m mtquant.train` first")
-    return max(valid, key=lambda bundle: (bundle.manifest.created, bundle.name))
+    return max(valid, key=lambda bundle: (bundle.manifest.made_at, bundle.name))
 
 
 def free_name(root: Path, wanted: str) -> str:
@@ -55,3 +59,10 @@ def free_name(root: Path, wanted: str) -> str:
         number += 1
         name = f"{wanted}-{number}"
     return name
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(folder_name(name))
+    except ValueError:
+        return False

@@ -3,16 +3,81 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from mtquant.config.schema import AgentConfig, EnvConfig, canonical_json
-from mtquant.market.model import Frozen, Name
+from mtquant.market.model import Finite, Frozen, Name, Positive
 from mtquant.market.symbols import SymbolSpec
 
 SPLITS = {"history", "train", "validation", "test"}
 POLICY = "policy.onnx"
+MOST_FILES = 16
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be one line of plain text")
+    return text
+
+
+def _fitted(params: dict[str, Any]) -> dict[str, Any]:
+    """What features have learned is numbers, under names."""
+    pending: list[Any] = [params]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict | list):
+            pending += value.values() if isinstance(value, dict) else value
+        elif not isinstance(value, int | float):
+            raise ValueError("what a feature has learned must be numbers")
+    return params
+
+
+Line = Annotated[str, Field(max_length=1000), AfterValidator(_one_line)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class FeatureRecord(Frozen):
+    """One feature of a stored pipeline, see :meth:`FittedPipeline.to_dict`.
+
+    Attributes:
+        feature: Its key in the registry.
+        parameters: Of its constructor.
+        columns: Those in use.
+        fitted: What it has learned.
+        plugin: Distribution and version that it comes from; None for a built-in feature.
+        plugin_code: Digest of the plug-in's code.
+    """
+
+    feature: Line
+    parameters: dict[str, Any]
+    columns: tuple[Line, ...]
+    fitted: Annotated[dict[str, Any], AfterValidator(_fitted)]
+    plugin: Line | None = None
+    plugin_code: Line | None = None
+
+
+class ScalerRecord(Frozen):
+    """A stored scaler, see :meth:`Scaler.to_dict`."""
+
+    names: tuple[Line, ...]
+    centre: tuple[Finite, ...]
+    width: tuple[Positive, ...]
+
+
+class PipelineRecord(Frozen):
+    """The form of a stored pipeline; what it says is checked where it is built."""
+
+    symbols: tuple[Line, ...]
+    features: tuple[FeatureRecord, ...]
+    scaler: ScalerRecord
+
+
+def _pipeline(stored: dict[str, Any]) -> dict[str, Any]:
+    PipelineRecord.model_validate(stored)
+    return stored
 
 
 class DataRecord(Frozen):
@@ -26,10 +91,10 @@ class DataRecord(Frozen):
         splits: Split name to the opens of its first and last bar, ns UTC.
     """
 
-    source: str
+    source: Line
     simulated_seed: int | None = None
     generator: dict[str, Any] = Field(default_factory=dict)
-    fingerprints: tuple[str, ...]
+    fingerprints: tuple[Line, ...]
     splits: dict[str, tuple[int, int]]
 
     @field_validator("splits")
@@ -37,6 +102,9 @@ class DataRecord(Frozen):
     def _complete(cls, splits: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
         if set(splits) != SPLITS:
             raise ValueError(f"the splits must be {', '.join(sorted(SPLITS))}")
+        for name, (first, last) in splits.items():
+            if first > last:
+                raise ValueError(f"the split {name} ends before it begins")
         return splits
 
 
@@ -72,28 +140,40 @@ class Manifest(Frozen):
 
     schema_version: Literal[1]
     name: Name
-    created: str
+    created: Line
     env: EnvConfig
-    agent_name: str
+    agent_name: Line
     agent: AgentConfig
-    config_id: str
+    config_id: Line
     seed: int
     timesteps: int
-    selection: str
+    selection: Line
     learned: bool
     reward_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    inputs: tuple[str, ...]
+    inputs: tuple[Line, ...]
     window: Annotated[int, Field(ge=1)] = 1
     state_shape: tuple[int, ...] = ()
     burn_in: Annotated[int, Field(ge=0)] = 0
-    pipeline: dict[str, Any]
+    pipeline: Annotated[dict[str, Any], AfterValidator(_pipeline)]
     feature_code: str
     symbols: tuple[SymbolSpec, ...]
     data: DataRecord
     metrics: dict[str, Any]
-    versions: dict[str, str]
-    files: dict[str, str]
+    versions: dict[str, Line]
+    files: Annotated[dict[Name, Digest], Field(max_length=MOST_FILES)]
     bundle_hash: str = ""
+
+    @field_validator("created")
+    @classmethod
+    def _moment(cls, created: str) -> str:
+        if datetime.fromisoformat(created).tzinfo is None:
+            raise ValueError("must be a time with its zone, such as 2024-03-20T18:00:00Z")
+        return created
+
+    @property
+    def made_at(self) -> datetime:
+        """``created`` as a moment."""
+        return datetime.fromisoformat(self.created)
 
     def expected_hash(self) -> str:
         """The bundle hash of this content."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 import onnxruntime
 
 from mtquant.agents.base import Float32
-from mtquant.errors import BundleError
+from mtquant.errors import BundleError, one_line
 
 # Names of a policy's inputs and outputs, without and with memory.
 ENDS = ((["obs"], ["action"]), (["obs", "state_in"], ["action", "state_out"]))
@@ -29,7 +28,18 @@ def open_session(model: bytes, where: str) -> onnxruntime.InferenceSession:
     try:
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime raises its own untyped exceptions
-        raise BundleError(f"'{where}' is no usable ONNX policy: {error}") from None
+        raise BundleError(f"'{where}' is no usable ONNX policy: {one_line(str(error))}") from None
+
+
+def _fixed(node: Any, rank: int) -> tuple[int, ...]:
+    """The shape of an input or output; empty where it is not of fixed float32 numbers."""
+    shape = tuple(node.shape)
+    whole = len(shape) == rank and all(isinstance(size, int) and size > 0 for size in shape)
+    return shape if whole and node.type == "tensor(float)" else ()
+
+
+def _described(node: Any) -> str:
+    return f"{node.type} {one_line(str(node.shape), 60)}"
 
 
 class OnnxPolicy:
@@ -44,6 +54,7 @@ class OnnxPolicy:
         window: Bars it sees at once.
         burn_in: See :class:`mtquant.agents.base.Remembers`.
         width: Observation columns that it takes.
+        symbols: Actions that it gives.
         state_shape: Of its memory, empty without one.
     """
 
@@ -84,24 +95,19 @@ class OnnxPolicy:
                 f"'{where or name}' maps {ends[0]} to {ends[1]}, a policy maps ['obs'] to "
                 "['action'], or with memory ['obs', 'state_in'] to ['action', 'state_out']"
             )
-        self.width: int = entries[0].shape[1]
-        self.state_shape: tuple[int, ...] = tuple(entries[1].shape) if len(entries) > 1 else ()
-        fixed = all(isinstance(size, int) and size > 0 for size in self.state_shape)
-        if not fixed or (self.state_shape and tuple(exits[1].shape) != self.state_shape):
+        if not all(_fixed(node, 2)[:1] == (1,) for node in (entries[0], exits[0])):
             raise BundleError(
-                f"'{where or name}' takes a state of shape {list(self.state_shape)} and gives "
-                f"{exits[-1].shape}; both must be the same fixed numbers"
+                f"'{where or name}' maps {_described(entries[0])} to {_described(exits[0])}; a "
+                "policy maps one row of float32 of a fixed width to another"
             )
-        self._symbols = exits[0].shape[1]
-
-    @classmethod
-    def read(
-        cls, path: Path, *, name: str, inputs: tuple[str, ...], window: int, burn_in: int = 0
-    ) -> OnnxPolicy:
-        """The policy in a file."""
-        where = str(path)
-        content = path.read_bytes()
-        return cls(content, name=name, inputs=inputs, window=window, burn_in=burn_in, where=where)
+        self.width: int = entries[0].shape[1]
+        self.symbols: int = exits[0].shape[1]
+        self.state_shape: tuple[int, ...] = _fixed(entries[1], 3) if len(entries) > 1 else ()
+        if len(entries) > 1 and not self.state_shape == _fixed(exits[1], 3) != ():
+            raise BundleError(
+                f"'{where or name}' takes a state of shape {entries[1].shape} and gives "
+                f"{exits[1].shape}; both must be the same fixed numbers"
+            )
 
     def predict(
         self,
@@ -121,6 +127,6 @@ class OnnxPolicy:
     def _remember(self, seen: Float32, state: Float32) -> tuple[Float32, Float32]:
         """Action and memory; what is not finite is not remembered, for it would stay for ever."""
         if not np.isfinite(seen).all():
-            return np.full(self._symbols, np.nan, np.float32), state
+            return np.full(self.symbols, np.nan, np.float32), state
         action, state = self._session.run(None, {"obs": seen, "state_in": state})
         return action[0], state

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from mtquant.errors import ConfigError, unknown
+from mtquant.errors import ConfigError, one_line, unknown
 from mtquant.market.model import Fraction, Frozen, Positive
 from mtquant.risk.challenge import (
     BALANCE,
@@ -137,11 +137,12 @@ def load_rules(name: str) -> tuple[RuleSet, Found]:
 
 def _locate(name: str) -> Found:
     from mtquant.config.load import Found, available, find
+    from mtquant.market.configuration import is_file
 
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"there is no file of rules '{name}'")
+        if not is_file(path):
+            raise ConfigError(f"there is no file of rules '{one_line(name)}'")
         return Found(path, "file")
     names = available(FOLDER)
     found = find(f"{FOLDER}/{name}.yaml") if name in names else None

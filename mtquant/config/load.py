@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mtquant.config.schema import AgentConfig, EnvConfig
-from mtquant.errors import ConfigError, MTQuantError, shown, unknown
-from mtquant.market.configuration import Found, available, find, read_yaml, validate
+from mtquant.errors import ConfigError, MTQuantError, one_line, shown, unknown
+from mtquant.market.configuration import Found, available, find, is_file, read_yaml, validate
 from mtquant.market.hours import TradingHours
 from mtquant.market.symbols import SymbolSpec, SymbolTable
 
@@ -40,7 +40,10 @@ def symbols_of(listed: Any, where: str) -> SymbolTable:
     """The symbols of parsed YAML; ``where`` names its place in errors."""
     if not isinstance(listed, dict):
         raise ConfigError(f"'{where}' must map symbol names to their contract data")
-    return SymbolTable(_symbol(str(name), values, where) for name, values in listed.items())
+    for name in listed:
+        if not isinstance(name, str):
+            raise ConfigError(f"{where}: the symbol {one_line(repr(name), 60)} must be a text")
+    return SymbolTable(_symbol(name, values, where) for name, values in listed.items())
 
 
 def _symbol(name: str, values: Any, path: str) -> SymbolSpec:
@@ -76,11 +79,11 @@ def load_agent(name: str) -> tuple[AgentConfig, Found]:
 def _locate(kind: str, name: str, folder: str) -> Found:
     if name.endswith((".yaml", ".yml")):
         path = Path(name)
-        if not path.is_file():
-            raise ConfigError(f"there is no {kind} file '{name}'")
+        if not is_file(path):
+            raise ConfigError(f"there is no {kind} file '{one_line(name)}'")
         return Found(path, "file")
     if "/" in name or "\\" in name or name.startswith("."):
-        raise ConfigError(f"'{name}' is neither the name of an {kind} nor a .yaml file")
+        raise ConfigError(f"'{one_line(name)}' is neither the name of an {kind} nor a .yaml file")
     found = find(f"{folder}/{name}.yaml")
     if found is None:
         raise ConfigError(unknown(kind, name, available(folder)))

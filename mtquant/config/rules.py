@@ -218,7 +218,9 @@ class BreakerConfig(Frozen):
 
     @field_validator("rules", mode="before")
     @classmethod
-    def _by_name(cls, rules: Any) -> Any:
+    def _by_name(cls, rules: Any, info: ValidationInfo) -> Any:
+        if info.context == STORED and isinstance(rules, str):
+            raise ValueError("a stored env holds the rules themselves and names no file")
         try:
             return load_rules(rules)[0] if isinstance(rules, str) else rules
         except ConfigError as error:

@@ -32,10 +32,10 @@ from mtquant.config.rules import (
     SizingConfig,
 )
 from mtquant.errors import ConfigError, unknown
-from mtquant.market.model import Fraction, Frozen, Name, Positive
+from mtquant.market.model import Fraction, Frozen, Name, Plain, Positive
 from mtquant.market.timeframe import Timeframe
 
-FeatureChoice = str | dict[str, dict[str, Any]]
+FeatureChoice = str | dict[str, dict[str, Plain]]
 
 
 class EpisodeConfig(Frozen):
@@ -241,7 +241,7 @@ class AgentConfig(Frozen):
     """
 
     kind: str
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, Plain] = Field(default_factory=dict)
     window: Annotated[int, Field(ge=1, le=4096)] = 1
     burn_in: Annotated[int, Field(ge=1, le=100_000)] = 256
     learning: LearningConfig = LearningConfig()

@@ -30,8 +30,9 @@ Compute = TypeVar("Compute", bound=Callable[..., Float])
 #: the processor's cache, and memory does not grow with the history.
 STRETCH = 32_768
 
-#: For the pydantic dataclasses that features are: unknown parameters are refused.
-PARAMETERS = ConfigDict(extra="forbid")
+#: For the pydantic dataclasses that features are: unknown parameters are refused, and so is a text
+#: or a yes in the place of a number.
+PARAMETERS = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)

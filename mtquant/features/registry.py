@@ -136,7 +136,7 @@ def make_feature(key: str, params: Mapping[str, Any] | None = None) -> Feature:
         ConfigError: No such feature or parameter (names the nearest), or a value out of range.
     """
     kind = find_kind(key)
-    given = dict(params or {})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in dict(params or {}).items()}
     preset = given.pop("preset", None)
     if preset is not None:
         if not isinstance(preset, str) or preset not in kind.presets:

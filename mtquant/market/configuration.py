@@ -8,6 +8,7 @@ refused (YAML would silently take the later one), and so are keys that no model 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import AliasChoices, BaseModel, ValidationError
 
-from mtquant.errors import ConfigError, shown, unknown
+from mtquant.errors import ConfigError, one_line, shown, unknown
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -52,9 +53,17 @@ def find(relative: str) -> Found | None:
     """The nearest file of that relative name, or None."""
     for root, origin in _roots():
         path = root / relative
-        if path.is_file():
+        if is_file(path):
             return Found(path, origin)
     return None
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no system can store names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def available(folder: str) -> list[str]:
@@ -62,25 +71,59 @@ def available(folder: str) -> list[str]:
     return sorted({path.stem for root, _ in _roots() for path in (root / folder).glob("*.yaml")})
 
 
+class _Unclear(yaml.constructor.ConstructorError):
+    """YAML that reads otherwise than it looks; ``problem`` says what and the cure."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Plain values only, each key once, and no nesting that takes for ever to read."""
+    """Plain values only, each written out once where it stands, and each key once.
+
+    What YAML 1.1 reads otherwise than people do is refused: ``010`` is 8 there, ``1:30`` is 90. A
+    dozen lines of aliases within aliases would stand for more values than a memory holds.
+    """
 
     def fetch_flow_collection_start(self, token: type[yaml.Token]) -> None:
         if self.flow_level >= _MOST_NESTED:
             raise yaml.scanner.ScannerError(None, None, "nested too deeply", self.get_mark())
         super().fetch_flow_collection_start(token)
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.events.AliasEvent):
+            event = self.peek_event()  # type: ignore[no-untyped-call]
+            raise _Unclear(
+                None, None, f"'*{event.anchor}' repeats a value; write it out", event.start_mark
+            )
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        text = str(node.value)
+        if ":" in text or re.match(r"[-+]?0[0-9_]", text):
+            raise _Unclear(
+                None, None, f"'{text}' is no plain number; quote a text", node.start_mark
+            )
+        whole = node.tag.endswith(":int")
+        made: int | float = (self.construct_yaml_int if whole else self.construct_yaml_float)(node)
+        return made
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[tuple[str, Any]] = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and (key.tag, key.value) in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key '{key.value}' stands twice", key.start_mark
+                raise _Unclear(
+                    None,
+                    None,
+                    f"the key '{shown(key.value)}' stands twice; keep one of them",
+                    key.start_mark,
                 )
             if isinstance(key, yaml.ScalarNode):
                 seen.add((key.tag, key.value))
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
+
+
+for _kind in ("int", "float"):
+    _Loader.add_constructor(f"tag:yaml.org,2002:{_kind}", _Loader.construct_number)
 
 
 def read_yaml(path: Path) -> Any:
@@ -94,7 +137,7 @@ def read_yaml(path: Path) -> Any:
             raise ConfigError(f"'{path}' is larger than {MOST_BYTES:,} bytes; it is no config")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise ConfigError(f"cannot read '{path}': {error.strerror}") from None
+        raise ConfigError(f"cannot read '{one_line(str(path))}': {error.strerror}") from None
     except UnicodeDecodeError:
         raise ConfigError(f"'{path}' is no valid YAML; save it as UTF-8") from None
     return parse_yaml(text, f"'{path}'")
@@ -115,9 +158,8 @@ def parse_yaml(text: str, where: str) -> Any:
     except (yaml.YAMLError, *_BROKEN) as error:
         mark = getattr(error, "problem_mark", None)
         line = f" line {mark.line + 1}" if mark else ""
-        problem = str(getattr(error, "problem", ""))
-        if problem.endswith("stands twice"):
-            raise ConfigError(f"{where}{line}: {problem}; keep one of them") from None
+        if isinstance(error, _Unclear):
+            raise ConfigError(f"{where}{line}: {one_line(str(error.problem))}") from None
         raise ConfigError(f"{where}{line} is no valid YAML; check indentation and colons") from None
 
 
@@ -147,15 +189,14 @@ def _explain(model: type[BaseModel], error: ValidationError, where: str) -> str:
         parent = f" under '{shown('.'.join(place[:-1]))}'" if place[:-1] else ""
         return f"{where}: {unknown('key', place[-1], _written(owner))}{parent}"
     if first["type"] == "missing":
-        return f"{where}: the key '{'.'.join(place)}' is missing"
-    message = first["msg"].removeprefix("Value error, ")
+        return f"{where}: the key '{shown('.'.join(place))}' is missing"
+    message = one_line(first["msg"].removeprefix("Value error, "))
     value = "" if _hides(model) else f" = {_short(first['input'])}"
     return f"{where}: {shown('.'.join(place)) or 'values'}{value}: {message}"
 
 
 def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= _MOST_LETTERS else text[: _MOST_LETTERS - 3] + "..."
+    return one_line(repr(value), _MOST_LETTERS)
 
 
 def _hides(model: type[BaseModel]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
@@ -118,7 +119,7 @@ class SymbolSpec(Frozen):
     def _consistent(self) -> SymbolSpec:
         if self.lot_min > self.lot_max:
             raise ValueError(f"{self.name}: lot_min {self.lot_min} exceeds lot_max {self.lot_max}")
-        if Decimal(str(self.lot_min)) % Decimal(str(self.lot_step)):
+        if Fraction(str(self.lot_min)) % Fraction(str(self.lot_step)):
             raise ValueError(
                 f"{self.name}: lot_min {self.lot_min} is no multiple of lot_step {self.lot_step}"
             )

@@ -13,6 +13,7 @@ import torch
 from onnx import TensorProto, helper
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from mtquant.agents.graph import refuse_hostile
 from mtquant.agents.policy import ENDS, OnnxPolicy
 from mtquant.errors import BundleError
 
@@ -83,6 +84,7 @@ def export_policy(model: BaseAlgorithm) -> bytes:
             dynamo=False,
         )
     content = buffer.getvalue()
+    refuse_hostile(content, "exported policy")  # before hours are spent on what none would load
     _compare(policy, content, width)
     policy.set_training_mode(training)
     return content

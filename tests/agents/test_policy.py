@@ -38,12 +38,3 @@ def test_a_model_with_other_ends_is_refused(linear_policy, inputs, outputs, said
 def test_what_is_no_model_is_refused(model):
     with pytest.raises(BundleError, match=r"'here\.onnx' is no usable ONNX policy"):
         OnnxPolicy(model, name="p", inputs=("a",), where="here.onnx")
-
-
-def test_a_policy_is_read_from_its_file(tmp_path, linear_policy):
-    path = tmp_path / "policy.onnx"
-    path.write_bytes(linear_policy([1.0]))
-    assert OnnxPolicy.read(path, name="p", inputs=("a",), window=1).width == 1
-    path.write_bytes(b"cut")
-    with pytest.raises(BundleError, match=r"policy\.onnx"):
-        OnnxPolicy.read(path, name="p", inputs=("a",), window=1)
