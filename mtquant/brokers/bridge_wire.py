@@ -117,7 +117,7 @@ def struct_type(name: str, fields: tuple[str, ...]) -> type[StructSequence]:
         WireError: A name is none of Python's, or stands twice.
     """
     for known in StructSequence.__subclasses__():
-        if known.__name__ == name and known._names == fields:
+        if known.__name__ == name and tuple(known._blank) == fields:
             return known
     plain = all(field.isidentifier() and not field.startswith("_") for field in (name, *fields))
     if not plain or len(set(fields)) != len(fields) or not 0 < len(fields) <= _MOST_FIELDS:
