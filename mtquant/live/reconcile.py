@@ -164,7 +164,7 @@ class Reconciler:
         """Find out what became of an intent; False where that stays open."""
         bar, now_ns = times
         if intent.state is IntentState.PLANNED:
-            self.journal.settle(intent, IntentState.CANCELLED, bar)
+            self.journal.settle(intent, IntentState.CANCELLED, bar, at_ns=now_ns)
             return True
         instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
         done = sum(
@@ -181,7 +181,7 @@ class Reconciler:
             state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
         else:
             return False
-        self.journal.settle(intent, state, bar, executed_steps=done)
+        self.journal.settle(intent, state, bar, at_ns=now_ns, executed_steps=done)
         events.append(f"{intent.symbol}: order {intent.magic} is {state.value}, says history")
         return True
 

@@ -110,7 +110,7 @@ class Runner:
             managed=strategy.managed,
         )
         self._least = [round(i.spec.lot_min / i.spec.lot_step) for i in instruments]
-        self._sender = Sender(broker, journal, {i.spec.name: i for i in instruments})
+        self._sender = Sender(broker, journal, {i.spec.name: i for i in instruments}, clock)
         self._windows = [BarWindow(i, timeframe, strategy.bars_kept) for i in instruments]
         self._context = [BarWindow(i, timeframe, strategy.bars_kept) for i in context]
         self._related = strategy.pipeline.pipeline.related

@@ -6,7 +6,7 @@ bar, when the position is looked at. An order is sent at most once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mtquant.brokers.base import (
@@ -37,11 +37,13 @@ class Sender:
         broker: Connected.
         journal: With the bar that is sent.
         instruments: By standard name.
+        clock: Present time, ns UTC.
     """
 
     broker: Broker
     journal: Journal
     instruments: dict[str, Instrument]
+    clock: Callable[[], int]
 
     def change_stops(
         self, changes: Sequence[StopChange], intents: Sequence[Intent], bar_time_ns: int
@@ -64,7 +66,7 @@ class Sender:
                     f"{change.instrument.spec.name}: stop {change.stop:g} and target "
                     f"{change.take:g} are {result.outcome.value}: {result.text}"
                 )
-        self.journal.begin_sending(intents[:1], bar_time_ns, events)
+        self.journal.begin_sending(intents[:1], bar_time_ns, events, self.clock())
         return tuple(events)
 
     def send(self, intents: Sequence[Intent], bar_time_ns: int) -> tuple[OrderResult, ...]:
@@ -88,6 +90,7 @@ class Sender:
                 _STATE_OF[result.outcome],
                 bar_time_ns,
                 result,
+                at_ns=self.clock(),
                 then_sending=queue[0] if queue else None,
             )
         return tuple(results)

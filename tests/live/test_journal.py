@@ -81,7 +81,7 @@ def test_the_first_intent_is_being_sent_and_the_next_follows_its_outcome(journal
     assert journal.distances(second.magic) == (120, 340)
     assert journal.distances(first.magic) == (0, 0) == journal.distances(99)
     result = OrderResult(Outcome.EXECUTED, 10009, 3, 2000.0, 11, 12, "done")
-    journal.settle(first, IntentState.EXECUTED, NOON, result, then_sending=second)
+    journal.settle(first, IntentState.EXECUTED, NOON, result, at_ns=NOON, then_sending=second)
     (open_one,) = journal.unfinished()
     assert (open_one.magic, open_one.state) == (second.magic, IntentState.SENDING)
     assert journal.executed_since(NOON) == {"XAUUSD": 3}
@@ -91,7 +91,7 @@ def test_where_stops_are_moved_first_the_first_intent_waits(journal):
     (intent,) = plan(7, 0, decision())
     journal.commit_bar(RECORD, [], [intent], [], [], 1.0, at_ns=NOON, sending=False)
     assert journal.unfinished() == [intent]
-    journal.begin_sending([intent], NOON, ["stop refused"])
+    journal.begin_sending([intent], NOON, ["stop refused"], NOON)
     assert journal.unfinished() == [replace(intent, state=IntentState.SENDING)]
     assert journal.events() == [(NOON, "stop refused")]
 
@@ -110,7 +110,7 @@ def test_other_schemas_are_refused(journal, version):
         database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with pytest.raises(
-        ConfigError, match=f"schema version {version}, this mtquant reads 5; choose"
+        ConfigError, match=f"schema version {version}, this mtquant reads 6; choose"
     ):
         Journal(journal.path)
 
