@@ -248,7 +248,13 @@ class MT5Adapter:
             return None, (mt5.RES_E_FAIL, repr(problem))
 
     def _read(self, function: str, *args: object) -> Any:
-        answer = getattr(self._module, function)(*args)
+        try:
+            answer = getattr(self._module, function)(*args)
+        except Exception as problem:
+            # A bridge's connection may break in any way; what was asked is not known.
+            raise BrokerUnavailable(
+                f"{function} failed: {problem!r}; is the terminal running?"
+            ) from problem
         if answer is None:
             raise self._unavailable(function)
         return answer

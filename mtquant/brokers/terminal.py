@@ -14,7 +14,7 @@ from mtquant.brokers import constants as mt5
 from mtquant.brokers.terminal_market import MarketCalls
 from mtquant.brokers.terminal_records import AccountInfo, TerminalInfo
 from mtquant.brokers.terminal_requests import CallRefused
-from mtquant.brokers.terminal_state import SERVER, api
+from mtquant.brokers.terminal_state import api
 from mtquant.brokers.terminal_trading import TradingCalls
 
 _BUILD = 5000
@@ -57,7 +57,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
         return True
 
     def _authorise(self, login: int | None, server: str | None) -> None:
-        if login not in (None, self._terms.login) or server not in (None, SERVER):
+        if login not in (None, self._terms.login) or server not in (None, self._terms.server):
             raise CallRefused(mt5.RES_E_AUTH_FAILED, "Terminal: Authorization failed")
 
     def shutdown(self) -> None:
@@ -103,7 +103,7 @@ class SimulatedTerminal(MarketCalls, TradingCalls):
             margin_level=100.0 * equity / margin if margin > 0.0 else 0.0,
             margin_so_call=least,  # no warning comes before
             margin_so_so=least,
-            server=SERVER,
+            server=self._terms.server,
             currency=self._terms.currency,
         )
 

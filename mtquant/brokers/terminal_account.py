@@ -136,7 +136,7 @@ class SimulatedAccount:
         """Signed lot steps held of a symbol."""
         return int(self.book.positions["steps"][0, s])
 
-    def execute(self, s: int, steps: int, request: TradeRequest) -> Execution:
+    def execute(self, s: int, steps: int, request: TradeRequest, order: int = 0) -> Execution:
         """Fill a market order in the forming bar.
 
         A hedging account closes the ticket that the request names, or opens one.
@@ -145,11 +145,12 @@ class SimulatedAccount:
             s: Symbol, which is tradable now.
             steps: Signed lot steps; not more than a ticket holds, and on its other side.
             request: With levels that :meth:`allows`.
+            order: Ticket that the order has already, 0 for a new one.
 
         Returns:
             What was executed; ``steps`` falls short where a leg was refused or filled in part.
         """
-        order, before = self.history.new_ticket(), self._room_for_deals()
+        order, before = order or self.history.new_ticket(), self._room_for_deals()
         self._plan_stops(s, steps, request)
         place = (self.book, self.tape, 0, s, self.forming, steps)
         if not self.hedging:

@@ -58,6 +58,7 @@ class TradeHistory:
     Attributes:
         deals: All deals so far, by time.
         orders: All past orders, by time.
+        reason: ``DEAL_REASON_*`` of what is ordered now: a program, or a person.
     """
 
     def __init__(self, instruments: Sequence[Instrument], balance: float, seconds: int) -> None:
@@ -69,6 +70,7 @@ class TradeHistory:
             seconds: Server time of the deposit.
         """
         self.orders: list[TradeOrder] = []
+        self.reason = mt5.DEAL_REASON_EXPERT
         self._instruments = instruments
         self._holdings: dict[tuple[int, int], Holding] = {}
         self._tickets = _FIRST_TICKET
@@ -130,7 +132,7 @@ class TradeHistory:
             state=mt5.ORDER_STATE_PARTIAL if left else mt5.ORDER_STATE_FILLED,
             magic=request.magic,
             position_id=deal.position_id,
-            reason=mt5.ORDER_REASON_EXPERT,
+            reason=self.reason,  # persons and programs have the same numbers there
             volume_initial=request.volume,
             volume_current=instrument.lots(left),
             price_open=deal.price,
@@ -155,7 +157,7 @@ class TradeHistory:
     ) -> TradeDeal:
         instrument, steps = self._instruments[held.symbol], int(row["steps"])
         by_server = _SERVER_REASONS.get(int(row["reason"]))
-        reason, comment = by_server or (mt5.DEAL_REASON_EXPERT, request.comment)
+        reason, comment = by_server or (self.reason, request.comment)
         return TradeDeal.of(
             ticket=self.new_ticket(),
             order=order,

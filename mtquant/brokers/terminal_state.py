@@ -54,12 +54,14 @@ class AccountTerms:
         currency: Of the account.
         leverage: As the account shows it; margins follow the tape's contracts.
         login: Account number.
+        server: Where it is.
     """
 
     balance: float
     currency: str = "USD"
     leverage: int = 100
     login: int = LOGIN
+    server: str = SERVER
 
 
 class TerminalState:

@@ -27,18 +27,27 @@ from mtquant.brokers.terminal_state import TerminalState, api, not_found
 Entry = TypeVar("Entry", TradeDeal, TradeOrder, TradePosition)
 
 _TEXTS = {
+    mt5.TRADE_RETCODE_REQUOTE: "Requote",
+    mt5.TRADE_RETCODE_REJECT: "Request rejected",
+    mt5.TRADE_RETCODE_PLACED: "Order placed",
     mt5.TRADE_RETCODE_DONE: "Request executed",
     mt5.TRADE_RETCODE_DONE_PARTIAL: "Request executed partially",
-    mt5.TRADE_RETCODE_REJECT: "Request rejected",
+    mt5.TRADE_RETCODE_ERROR: "Request processing error",
+    mt5.TRADE_RETCODE_TIMEOUT: "Request timed out",
     mt5.TRADE_RETCODE_INVALID: "Invalid request",
     mt5.TRADE_RETCODE_INVALID_VOLUME: "Invalid volume",
     mt5.TRADE_RETCODE_INVALID_STOPS: "Invalid stops",
     mt5.TRADE_RETCODE_TRADE_DISABLED: "Trade is disabled",
     mt5.TRADE_RETCODE_MARKET_CLOSED: "Market closed",
     mt5.TRADE_RETCODE_NO_MONEY: "No money",
+    mt5.TRADE_RETCODE_PRICE_CHANGED: "Price changed",
     mt5.TRADE_RETCODE_PRICE_OFF: "Off quotes",
     mt5.TRADE_RETCODE_NO_CHANGES: "No changes",
+    mt5.TRADE_RETCODE_SERVER_DISABLES_AT: "Autotrading disabled by server",
+    mt5.TRADE_RETCODE_CLIENT_DISABLES_AT: "Autotrading disabled by client",
+    mt5.TRADE_RETCODE_LOCKED: "Request locked",
     mt5.TRADE_RETCODE_INVALID_FILL: "Unsupported filling mode",
+    mt5.TRADE_RETCODE_CONNECTION: "No connection",
     mt5.TRADE_RETCODE_POSITION_CLOSED: "Position is closed",
     mt5.TRADE_RETCODE_INVALID_CLOSE_VOLUME: "Close volume exceeds the position",
     mt5.TRADE_RETCODE_LIMIT_POSITIONS: "Too many positions",
@@ -173,21 +182,30 @@ class TradingCalls(TerminalState):
     @api
     def order_send(self, request: object, /) -> OrderSendResult | None:
         """Execute a market order in the forming bar or move stops, or say why not."""
-        parsed = parse_request(request)
-        s, verdict = self._judge(parsed)
+        return self._serve(parse_request(request))
+
+    def _serve(self, request: TradeRequest, order: int = 0) -> OrderSendResult:
+        """What the server does with a request; ``order`` is a ticket that it has already."""
+        s, verdict = self._judge(request)
         if verdict.retcode != 0:
-            return self._answer(parsed, verdict.retcode)
-        if parsed.action == mt5.TRADE_ACTION_SLTP:
+            return self._answer(request, verdict.retcode)
+        if request.action == mt5.TRADE_ACTION_SLTP:
             self.account.move_stops(s, verdict.levels)
-            return self._answer(parsed, mt5.TRADE_RETCODE_DONE)
-        done = self.account.execute(s, verdict.steps, parsed)
+            return self._answer(request, mt5.TRADE_RETCODE_DONE)
+        return self._execute(request, s, verdict.steps, verdict.steps, order)
+
+    def _execute(
+        self, request: TradeRequest, s: int, asked: int, taken: int, order: int = 0
+    ) -> OrderSendResult:
+        """Execute ``taken`` of the ``asked`` signed lot steps under an order ticket, 0 for new."""
+        done = self.account.execute(s, taken, request, order)
         if done.steps == 0:
             reason = self.account.refusal(s)
-            return self._answer(parsed, RETCODES.get(reason, mt5.TRADE_RETCODE_REJECT))
-        part = done.steps != verdict.steps
+            return self._answer(request, RETCODES.get(reason, mt5.TRADE_RETCODE_REJECT))
+        part = done.steps != asked
         bid, ask = self.account.quote(s)
         return self._answer(
-            parsed,
+            request,
             mt5.TRADE_RETCODE_DONE_PARTIAL if part else mt5.TRADE_RETCODE_DONE,
             deal=done.deal,
             order=done.order,
@@ -201,7 +219,7 @@ class TradingCalls(TerminalState):
         self._requests += 1
         return OrderSendResult.of(
             retcode=retcode,
-            comment=_TEXTS[retcode],
+            comment=_TEXTS.get(retcode, ""),
             request_id=self._requests,
             request=request,
             **values,

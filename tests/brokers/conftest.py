@@ -53,6 +53,8 @@ def make_terminal(
     closes: list[float] | None = None,
     spec: Mapping[str, Any] = MappingProxyType({}),
     rules: Mapping[str, Any] = MappingProxyType({}),
+    kind: type[SimulatedTerminal] = SimulatedTerminal,
+    **options: Any,
 ) -> SimulatedTerminal:
     """One symbol, ``TOY`` (the broker says ``TOY.x``), which opens at ``prices``.
 
@@ -84,13 +86,14 @@ def make_terminal(
         contract_rows([contract], 100.0, 0.0),
         rules_row(numbers),
     )
-    return SimulatedTerminal(
+    return kind(
         panel,
         [contract],
         tape,
         rows=(0, len(bars) - 1),
         terms=AccountTerms(balance),
         names=["TOY.x"],
+        **options,
     )
 
 
