@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.approval import Approved, action_of, withheld
 from mtquant.brokers.base import (
     AccountState,
     BrokerPosition,
@@ -24,6 +25,7 @@ from mtquant.brokers.base import (
     OrderRecord,
     OrderResult,
     OrderState,
+    Outcome,
     Quote,
     StopChange,
 )
@@ -220,32 +222,40 @@ class MT5Adapter:
             )
         return Quote(float(tick.bid), float(tick.ask))
 
-    def send(self, order: MarketOrder) -> OrderResult:
+    def send(self, approved: Approved) -> OrderResult:
         """Send one market order, once; whatever goes wrong from then on is ambiguous."""
-        instrument, quote = order.instrument, None
+        order, quote = action_of(approved, MarketOrder), None
         try:
             if order.stop_distance or order.take_distance:
-                quote = self.quote(instrument)
+                quote = self.quote(order.instrument)
         except Exception as problem:
             return not_sent(problem)
-        request = order_request(order, self._fillings[instrument.broker_name], quote)
-        answer, error = self._ask(request)
+        request = order_request(order, self._fillings[order.instrument.broker_name], quote)
+        answer, error, kept_back = self._ask(approved, request)
+        if kept_back:
+            return not_sent(kept_back, Outcome.WITHHELD)
         side = 1 if order.steps > 0 else -1
-        return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
+        return result_of(outcome_of(answer, error[0]), answer, error, order.instrument, side)
 
-    def change_stops(self, change: StopChange) -> OrderResult:
+    def change_stops(self, approved: Approved) -> OrderResult:
         """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`."""
-        answer, error = self._ask(change_request(change))
+        change = action_of(approved, StopChange)
+        answer, error, kept_back = self._ask(approved, change_request(change))
+        if kept_back:
+            return not_sent(kept_back, Outcome.WITHHELD)
         outcome = outcome_of_change(answer, error[0])
         return result_of(outcome, answer, error, change.instrument, 0)
 
-    def _ask(self, request: Request) -> tuple[Any, tuple[int, str]]:
-        """The answer to a request, and ``last_error()`` right after it."""
+    def _ask(self, approved: Approved, request: Request) -> tuple[Any, tuple[int, str], str]:
+        """The answer to a request and ``last_error()`` right after it, or why it was kept back."""
+        kept_back = withheld(approved)
+        if kept_back:
+            return None, (mt5.RES_S_OK, ""), kept_back
         try:
-            return self._module.order_send(request), self._module.last_error()
+            return self._module.order_send(request), self._module.last_error(), ""
         except Exception as problem:
             # Whether the request left is not known, whatever broke.
-            return None, (mt5.RES_E_FAIL, repr(problem))
+            return None, (mt5.RES_E_FAIL, repr(problem)), ""
 
     def _read(self, function: str, *args: object) -> Any:
         try:

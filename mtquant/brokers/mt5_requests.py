@@ -90,9 +90,9 @@ def change_request(change: StopChange) -> Request:
     }
 
 
-def not_sent(problem: Exception) -> OrderResult:
+def not_sent(problem: object, outcome: Outcome = Outcome.NOT_EXECUTED) -> OrderResult:
     """The result of an order that never left."""
-    return OrderResult(Outcome.NOT_EXECUTED, None, 0, 0.0, 0, 0, str(problem))
+    return OrderResult(outcome, None, 0, 0.0, 0, 0, str(problem))
 
 
 def result_of(

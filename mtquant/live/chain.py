@@ -40,7 +40,7 @@ CHAINED = {
     "event": "bar_time_ns, text",
     "breaker": "at_ns, bar_time_ns, level, equity, text, person",
     "applied": "number, bar_time_ns",
-    "switch": "at_ns, form, text, person",
+    "switch": "at_ns, form, text",
 }
 _REAL = {"balance", "equity", "peak", "day_start", "broker_equity", "action", "price"}
 _REAL |= {"volume_lots", "profit", "swap", "commission"}

@@ -15,48 +15,27 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from mtquant.brokers.base import Deal, OrderResult
-from mtquant.brokers.constants import (
-    TRADE_RETCODE_INVALID_STOPS,
-    TRADE_RETCODE_LIMIT_POSITIONS,
-    TRADE_RETCODE_MARKET_CLOSED,
-    TRADE_RETCODE_NO_MONEY,
-    TRADE_RETCODE_PRICE_OFF,
-)
+from mtquant.brokers.base import Deal
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.anchor import Anchor
 from mtquant.live.breaker_log import BreakerLog
 from mtquant.live.chain import Chain, check
 from mtquant.live.counts import Counts
 from mtquant.live.decision import Decision
-from mtquant.live.intents import Intent, IntentState
+from mtquant.live.intent_log import IntentLog
+from mtquant.live.intents import Intent
 from mtquant.live.journal_rows import (
     ACCOUNT,
-    INTENT,
-    NO_ANSWER,
-    Row,
     account_row,
-    answer_row,
     deal_row,
     decision_row,
-    intent_of_row,
-    intent_row,
     record_of_row,
     state_digest,
 )
 from mtquant.live.journal_schema import prepare
 from mtquant.live.lock import Reset, Trip
 from mtquant.live.record import AccountRecord
-
-# Refusals that a backtest knows too; an order that meets one of them tells of no fault.
-FORESEEN = (
-    TRADE_RETCODE_MARKET_CLOSED,
-    TRADE_RETCODE_NO_MONEY,
-    TRADE_RETCODE_INVALID_STOPS,  # the open has passed the position's stop or target
-    TRADE_RETCODE_PRICE_OFF,  # outside the price band
-    TRADE_RETCODE_LIMIT_POSITIONS,
-)
-_FAILURES = (IntentState.NOT_EXECUTED, IntentState.AMBIGUOUS)
+from mtquant.live.switch_log import SwitchLog
 
 
 class Journal:
@@ -64,7 +43,9 @@ class Journal:
 
     Attributes:
         path: The file.
+        intents: Its part about orders.
         breaker: Its part about the circuit breaker.
+        switch: Its part about the kill switch.
         counts: Of orders, executions and starts.
     """
 
@@ -95,7 +76,11 @@ class Journal:
             raise
         self._chain = Chain(self._database, self._anchor)
         self.breaker = BreakerLog(self._database, self._transaction, self._chain.insert)
+        self.switch = SwitchLog(self._database, self._transaction, self._chain.insert)
         self.counts = Counts(self._database)
+        self.intents = IntentLog(
+            self._database, self._transaction, self._chain.insert, self.counts.knows
+        )
 
     def _open(self, durable: bool) -> None:
         try:
@@ -169,30 +154,6 @@ class Journal:
             (bar_time_ns,),
         ).fetchall()
 
-    def unfinished(self) -> list[Intent]:
-        """Intents whose outcome is open, planned ones included, oldest first."""
-        rows = self._database.execute(
-            f"SELECT {INTENT} FROM intent "
-            "WHERE state IN ('planned', 'sending', 'placed', 'ambiguous') ORDER BY magic"
-        )
-        return [intent_of_row(row) for row in rows]
-
-    def distances(self, magic: int) -> tuple[int, int]:
-        """Ticks to the stop and target that an intent has asked for; zeros for an unknown one."""
-        row = self._database.execute(
-            "SELECT stop_distance, take_distance FROM intent WHERE magic = ?", (magic,)
-        ).fetchone()
-        return (0, 0) if row is None else (int(row[0]), int(row[1]))
-
-    def executed_since(self, bar_time_ns: int) -> dict[str, int]:
-        """Signed lot steps of each symbol that were proven executed after a bar's record."""
-        rows = self._database.execute(
-            "SELECT symbol, SUM(executed_steps) FROM intent WHERE settled_bar_ns = ? "
-            "GROUP BY symbol",
-            (bar_time_ns,),
-        )
-        return dict(rows.fetchall())
-
     def unseen(self, deals: Sequence[Deal]) -> list[Deal]:
         """The deals that no committed bar has taken account of."""
         if not deals:
@@ -232,82 +193,13 @@ class Journal:
                 )
             self.breaker.write(bar, trip, reset)
             self._chain.insert("decision", map(decision_row, decisions))
-            self._chain.insert("intent", map(intent_row, intents))
-            if sending and intents:
-                self._mark_sending(intents[0], at_ns)
+            self.intents.plan(intents, at_ns, sending=sending)
             self._chain.insert("deal", map(deal_row, deals))
             self._insert_events(bar, events)
-
-    def settle(
-        self,
-        intent: Intent,
-        state: IntentState,
-        bar_time_ns: int,
-        result: OrderResult | None = None,
-        *,
-        at_ns: int,
-        executed_steps: int = 0,
-        then_sending: Intent | None = None,
-    ) -> None:
-        """Write what became of an intent, and which one is sent next.
-
-        Args:
-            intent: Which.
-            state: Its new state.
-            bar_time_ns: Bar of the newest record, after which this became known.
-            result: The broker's answer, where there was one.
-            at_ns: The runner's clock.
-            executed_steps: Proven by history, where there is no result.
-            then_sending: Marked as being sent in the same commit; written there if it is new.
-        """
-        answer = answer_row(result, executed_steps)
-        failed = state in _FAILURES and answer[0] not in FORESEEN
-        with self._transaction():
-            self._come_to(intent, state, at_ns, answer, bar_time_ns, failed)
-            if then_sending is not None:
-                self._add([then_sending])
-                self._mark_sending(then_sending, at_ns)
-
-    def begin_sending(
-        self, intents: Sequence[Intent], bar_time_ns: int, events: Sequence[str], at_ns: int
-    ) -> None:
-        """Mark intents as being sent, written there if they are new; and events before it."""
-        if intents or events:
-            with self._transaction():
-                self._add(intents)
-                for intent in intents:
-                    self._mark_sending(intent, at_ns)
-                self._insert_events(bar_time_ns, events)
 
     def events(self) -> list[tuple[int, str]]:
         """``(bar_time_ns, text)`` of all events, oldest first."""
         return self._database.execute("SELECT bar_time_ns, text FROM event ORDER BY id").fetchall()
-
-    def _add(self, intents: Sequence[Intent]) -> None:
-        """Write those intents that are not there yet."""
-        new = [intent for intent in intents if not self.counts.knows(intent.magic)]
-        self._chain.insert("intent", map(intent_row, new))
-
-    def _mark_sending(self, intent: Intent, at_ns: int) -> None:
-        self._come_to(intent, IntentState.SENDING, at_ns)
-
-    def _come_to(
-        self,
-        intent: Intent,
-        state: IntentState,
-        at_ns: int,
-        answer: Row = NO_ANSWER,
-        bar_time_ns: int | None = None,
-        failed: bool = False,
-    ) -> None:
-        """One more outcome of an intent, and the intent as it stands after it."""
-        row = (intent.magic, state.value, at_ns, *answer, bar_time_ns, failed)
-        self._chain.insert("outcome", [row])
-        self._database.execute(
-            "UPDATE intent SET state = ?, executed_steps = ?, settled_bar_ns = ?, "
-            "failed = MAX(failed, ?) WHERE magic = ?",
-            (state.value, answer[1], bar_time_ns, failed, intent.magic),
-        )
 
     def _insert_events(self, bar_time_ns: int, events: Iterable[str]) -> None:
         self._chain.insert("event", [(bar_time_ns, text) for text in events])

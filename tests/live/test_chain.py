@@ -30,7 +30,7 @@ def written(make_world, tmp_path_factory):
     world.paper(world.terminal(), path, BARS)
     with closing(Journal(path, durable=False)) as journal:
         journal.begin("boot", 1)
-        journal.begin_sending([], 1, ["seen"], 1)
+        journal.intents.begin_sending([], 1, ["seen"], 1)
         reset = journal.breaker.reset(0, "Ann", "seen")
         with journal._transaction():
             journal.breaker.write(5, None, replace(reset, number=2))
@@ -220,7 +220,7 @@ def test_F5_the_journal_checks_after_every_bar_of_a_run(make_world, tmp_path):
     for count, report in enumerate(paper_bars(terminal, runner)):
         with closing(Journal(path, durable=False)) as again:
             assert report is None or again.latest_record() == report.outlook.record
-            assert again.unfinished() == journal.unfinished() == []
+            assert again.intents.unfinished() == journal.intents.unfinished() == []
         if count == 30:
             break
 
