@@ -42,7 +42,11 @@ KILLED = (Form.HARD, Form.FLATTEN, Form.REDUCE)
 
 
 class KillSwitch:
-    """The switch of one journal."""
+    """The switch of one journal.
+
+    Attributes:
+        arming: By which one arming is told from another, at the last look; None where not armed.
+    """
 
     def __init__(self, journal: Path) -> None:
         """Look at the files of a journal; nothing is created.
@@ -51,16 +55,19 @@ class KillSwitch:
             journal: Its file.
         """
         self._journal = journal
+        self._paths = {form: f"{journal}.{form.word}" for form in Form}
         # What was asked for here holds even where no file can be written; until it is armed anew.
         self._asked, self._armed_then = Form.ARMED, self._armed_now()
+        self.arming = self._armed_then
 
     def read(self) -> Form:
         """What may be sent now; whatever cannot be read allows no increase."""
         try:
-            found = next((form for form in KILLED if self._file(form).exists()), None)
+            found = next((form for form in KILLED if _is_there(self._paths[form])), None)
             armed = self._armed_now()
         except OSError:
             return max(Form.REDUCE, self._asked)
+        self.arming = armed
         if found is None:
             found = Form.HARD if armed is None else Form.ARMED
         if self._asked and found is Form.ARMED and armed != self._armed_then:
@@ -69,7 +76,7 @@ class KillSwitch:
 
     def untouched(self) -> bool:
         """Whether none of its files is there: nobody has armed it yet, nor killed."""
-        return not any(self._file(form).exists() for form in Form)
+        return not any(map(_is_there, self._paths.values()))
 
     def kill(self, form: Form, reason: str) -> None:
         """Let nothing more be sent than ``form`` allows; what is there already may be worse.
@@ -87,7 +94,7 @@ class KillSwitch:
             self._armed_then = self._armed_now()
         self._asked = max(form, self._asked)
         try:
-            if not self._file(form).exists():
+            if not _is_there(self._paths[form]):
                 self._mark(form)
         except OSError as error:
             raise RiskHalt(f"the kill switch beside '{self._journal}' fails: {error}") from error
@@ -149,12 +156,12 @@ class KillSwitch:
         os.close(os.open(self._file(form), os.O_CREAT | os.O_WRONLY, 0o600))
 
     def _file(self, form: Form) -> Path:
-        return self._journal.with_name(f"{self._journal.name}.{form.word}")
+        return Path(self._paths[form])
 
     def _armed_now(self) -> tuple[int, int] | None:
         """By which one arming is told from another; None where it is not armed."""
         try:
-            found = os.stat(self._file(Form.ARMED))
+            found = os.stat(self._paths[Form.ARMED])
         except FileNotFoundError:
             return None
         return found.st_ino, found.st_mtime_ns
@@ -165,3 +172,11 @@ class KillSwitch:
             out.write(json.dumps(said) + "\n")
             out.flush()
             os.fsync(out.fileno())
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True

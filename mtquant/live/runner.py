@@ -116,6 +116,7 @@ class Runner:
         self._flattener = Flattener(self._sender, journal, self._instruments, tag)
         self._feed = Feed(broker, self._instruments, tuple(context), strategy, clock)
         self._record = journal.latest_record()
+        self._noted: tuple[Form, object] | None = None
         limits = settings.limits
         self._triggers = (
             None
@@ -186,7 +187,15 @@ class Runner:
         if self._triggers is not None:
             self._triggers.started(now)
             self._flattener.prepare(account.hedging, now)
-        self._journal.switch.note(self.switch.read(), self.switch.told(), now)
+        self._note_switch()
+
+    def _note_switch(self) -> Form:
+        """What the switch is at now; the journal keeps what is new."""
+        form = self.switch.read()
+        if self._noted != (form, self.switch.arming):
+            self._journal.switch.note(form, self.switch.told(), self._clock())
+            self._noted = form, self.switch.arming
+        return form
 
     def on_bar(self) -> BarReport | None:
         """Act on the newest closed bar; with the switch at FLATTEN close what is held.
@@ -238,9 +247,7 @@ class Runner:
 
     def _see(self, findings: Findings, bars: list[Bars], context: list[Bars]) -> Seen:
         """Everything else that a decision needs, read in one go."""
-        now = self._clock()
-        form = self.switch.read()
-        self._journal.switch.note(form, self.switch.told(), now)
+        now, form = self._clock(), self._note_switch()
         doubts = zip(self._watch.doubts(bars, now), self._feed.doubts(), strict=True)
         return Seen(
             now,

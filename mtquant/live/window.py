@@ -16,6 +16,7 @@ from mtquant.market.timeframe import Timeframe
 
 _OVERLAP_MINUTES = 180
 _FEWEST_OVERLAP = 3
+_COMPARED = 2  # in autumn older ones may lie an hour from where they belong
 
 
 class BarWindow:
@@ -102,14 +103,12 @@ def sane(bars: Bars) -> Bars:
 
 
 def _revised(held: Bars, fetched: Bars) -> bool:
-    """Whether bars that both have differ in a price.
-
-    Only the newer half is looked at: in autumn the older one may lie an hour from where it belongs.
-    """
-    recent = fetched[len(fetched) // 2 :]
-    known = np.isin(recent.time, held.time)
-    place = np.searchsorted(held.time, recent.time[known])
+    """Whether one of the newest bars that both have differs in a price."""
+    end = int(np.searchsorted(fetched.time, held.time[-1], side="right"))
+    count = min(_COMPARED, end, len(held))
+    if not np.array_equal(held.time[-count:], fetched.time[end - count : end]):
+        return False  # a bar more or less is no revision
     return any(
-        not np.array_equal(getattr(held, name)[place], getattr(recent, name)[known])
+        not np.array_equal(getattr(held, name)[-count:], getattr(fetched, name)[end - count : end])
         for name in ("open", "high", "low", "close")
     )
