@@ -10,6 +10,7 @@ from mtquant.console import run_app
 from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
 from mtquant.feature_commands import app as features_app
+from mtquant.live_commands import arm, flatten, journal_app, kill, status
 from mtquant.study_command import app as study_app
 from mtquant.train import train
 
@@ -22,7 +23,12 @@ app = typer.Typer(
 app.command()(train)
 app.command()(backtest)
 app.command()(deploy)
+app.command()(status)
+app.command()(kill)
+app.command()(flatten)
+app.command()(arm)
 app.add_typer(breaker_app, name="breaker")
+app.add_typer(journal_app, name="journal")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 app.add_typer(study_app, name="study")

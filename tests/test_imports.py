@@ -36,6 +36,7 @@ FLOORS = (
         "feature_tables",
         "backtest_command",
         "breaker_command",
+        "live_commands",
         "study_command",
         "__main__",
         "__init__",

@@ -33,6 +33,11 @@ class Counts:
         """How often a runner has begun since then."""
         return self._one("SELECT COUNT(*) FROM boot WHERE at_ns >= ?", at_ns)
 
+    def armed_since(self) -> int:
+        """When somebody armed the switch last, on the runner's clock; 0 where nobody has."""
+        row = self._database.execute("SELECT MAX(at_ns) FROM switch WHERE form = 'ARMED'")
+        return int(row.fetchone()[0] or 0)
+
     def knows(self, magic: int) -> bool:
         """Whether an intent has this id."""
         return self._one("SELECT COUNT(*) FROM intent WHERE magic = ?", magic) > 0

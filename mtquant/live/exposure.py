@@ -24,7 +24,7 @@ class Exposure:
         held: At the broker, as far as is proven.
         below: Sum of the unanswered sales, not above 0.
         above: Sum of the unanswered purchases, not below 0.
-        moved: What was sent in this bar, without a sign.
+        moved: What this bar has moved already, or may have, without a sign.
     """
 
     held: int
@@ -54,12 +54,10 @@ class Exposure:
 
     def answered(self, steps: int, result: OrderResult) -> Exposure:
         """After the answer to an order of signed ``steps``."""
-        if result.outcome is Outcome.WITHHELD:
-            return self
-        sent = replace(self, moved=self.moved + abs(steps))
         if result.outcome in _UNPROVEN:
-            return sent.unproven(steps)
-        return replace(sent, held=sent.held + result.steps)
+            return replace(self.unproven(steps), moved=self.moved + abs(steps))
+        moved = self.moved + abs(result.steps)
+        return replace(self, held=self.held + result.steps, moved=moved)
 
 
 def exposure_of(held: int, unanswered: Iterable[int]) -> Exposure:

@@ -232,12 +232,13 @@ def _throttle(checker: Checker, asked: Asked) -> str:
     limits, now = checker.limits, checker.clock()
     if limits is None or asked.reduces:
         return ""
+    armed = checker.counts.armed_since()  # by somebody who has looked at what was sent before
     for name, span, most in (
         ("minute", MINUTE_NS, limits.orders_per_minute),
         ("hour", HOUR_NS, limits.orders_per_hour),
         ("day", DAY_NS, limits.orders_per_day),
     ):
-        if checker.counts.sent_since(now - span) > most:
+        if checker.counts.sent_since(max(now - span, armed)) > most:
             return f"more than {most} orders within a {name}"
     return ""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from mtquant.brokers.base import AccountState, Broker, Instrument, OrderResult
@@ -193,8 +194,9 @@ class Runner:
         """What the switch is at now; the journal keeps what is new."""
         form = self.switch.read()
         if self._noted != (form, self.switch.arming):
-            self._journal.switch.note(form, self.switch.told(), self._clock())
-            self._noted = form, self.switch.arming
+            with suppress(sqlite3.Error):  # a full disk stands in no way
+                self._journal.switch.note(form, self.switch.told(), self._clock())
+                self._noted = form, self.switch.arming
         return form
 
     def on_bar(self) -> BarReport | None:
@@ -208,6 +210,7 @@ class Runner:
             BrokerUnavailable: A read failed; nothing was sent, try again later.
             RiskHalt: The journal cannot be written, or it is another account.
         """
+        self._note_switch()  # first, for counts begin anew when it was armed
         try:
             findings = self._reconciler.run(self._record, self._clock())
             if self._triggers is not None:

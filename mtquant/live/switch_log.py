@@ -47,13 +47,6 @@ class SwitchLog:
             self._insert("switch", [(at_ns, form.name, told)])
         return True
 
-    def armed_since(self) -> int:
-        """When it was armed last, on the runner's clock; 0 where it never was."""
-        row = self._database.execute(
-            "SELECT MAX(at_ns) FROM switch WHERE form = ?", (Form.ARMED.name,)
-        ).fetchone()
-        return int(row[0] or 0)
-
     def rows(self) -> list[tuple[int, str, str]]:
         """``(at_ns, form, text)``, oldest first."""
         return self._database.execute("SELECT at_ns, form, text FROM switch ORDER BY id").fetchall()

@@ -73,4 +73,4 @@ class Triggers:
 
     def _from(self, at_ns: int) -> int:
         """Where a count begins: not before somebody has armed the switch."""
-        return max(at_ns, self.journal.switch.armed_since())
+        return max(at_ns, self.journal.counts.armed_since())

@@ -193,9 +193,7 @@ class Watched(FaultyTerminal):
             self.broken.append(f"A2: intent {magic} is sent twice")
         self._ids.add(magic)
         assert self.journal is not None
-        rows = self.journal.execute(
-            "SELECT state FROM intent WHERE magic = ?", (magic,)
-        ).fetchall()
+        rows = self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
         if rows not in ([("sending",)], [("spare",)]):
             self.broken.append(f"A3: {magic} is sent and the journal says {rows}")
 
@@ -311,7 +309,8 @@ def _judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])
-    own = [d for d in terminal.account.deals if tag_of(d.magic) == TAG]
+    everywhere = (terminal.account, *terminal.guests)
+    own = [d for one in everywhere for d in one.deals if tag_of(d.magic) == TAG]
     with sqlite3.connect(path) as database:
         rows = dict(
             (magic, (state, steps))
@@ -331,7 +330,9 @@ def _judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
         life.broken.append(f"A1: deals of no intent: {unknown}")
     for magic, (state, steps) in rows.items():
         if magic not in open_ and steps != executed[magic]:
-            life.broken.append(f"F4: {magic} ({state}): {steps} journalled, {executed[magic]} dealt")
+            life.broken.append(
+                f"F4: {magic} ({state}): {steps} journalled, {executed[magic]} dealt"
+            )
     if len(bars) != len(set(bars)):
         life.broken.append("C4: a bar was decided twice")
     _judge_once(executed, life)
@@ -357,12 +358,13 @@ def _judge_once(executed: Counter[int], life: Life) -> None:
 
 def _judge_account(terminal: Watched, life: Life) -> None:
     """E6: nothing is sent on another account, once the account was asked for again."""
+    calls = {sent.request.get("magic"): sent.call for sent in terminal.sent}
+    began = [n for n, one in terminal.struck.items() if isinstance(one, AccountSwitched)]
     for guest in terminal.guests:
-        if any(tag_of(deal.magic) == TAG for deal in guest.deals):
-            began = [n for n, one in terminal.struck.items() if isinstance(one, AccountSwitched)]
-            late = [s.call for s in terminal.sent if any(s.call - n > 5 for n in began)]
-            if late and len(terminal.guests) == 1:
-                life.broken.append(f"E6: calls {late} traded on another account")
+        for deal in guest.deals:
+            call = calls.get(deal.magic, 0)
+            if tag_of(deal.magic) == TAG and all(call - n > 5 for n in began if n <= call):
+                life.broken.append(f"E6: call {call} traded on another account")
 
 
 def told(plan: FaultPlan, names: dict[Fault, str]) -> str:
