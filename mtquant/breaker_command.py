@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -62,7 +63,7 @@ def _opened(path: Path) -> Iterator[BreakerLog]:
     if not path.is_file() or path.stat().st_size == 0:
         raise ConfigError(f"there is no journal at '{path}'; name the file that a run writes")
     try:
-        journal = Journal(path)
+        journal = Journal(path, key=os.environ.get("MTQUANT_JOURNAL_KEY", "").encode())
         try:
             yield journal.breaker
         finally:

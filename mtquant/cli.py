@@ -13,6 +13,7 @@ from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
 from mtquant.feature_commands import app as features_app
 from mtquant.fetch_commands import fetch, update
+from mtquant.live_commands import arm, flatten, journal_app, kill, status
 from mtquant.study_command import app as study_app
 from mtquant.symbol_commands import app as symbols_app
 from mtquant.train import train
@@ -28,9 +29,14 @@ app.command()(backtest)
 app.command()(deploy)
 data_app.command("fetch")(fetch)
 data_app.command("update")(update)
+app.command()(status)
+app.command()(kill)
+app.command()(flatten)
+app.command()(arm)
 app.add_typer(accounts_app, name="accounts")
 app.add_typer(breaker_app, name="breaker")
 app.add_typer(bridge_app, name="bridge")
+app.add_typer(journal_app, name="journal")
 app.add_typer(data_app, name="data")
 app.add_typer(features_app, name="features")
 app.add_typer(study_app, name="study")

@@ -41,6 +41,7 @@ FLOORS = (
         "breaker_command",
         "bridge_command",
         "bridge_simulated",
+        "live_commands",
         "study_command",
         "__main__",
         "__init__",

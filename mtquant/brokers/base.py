@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from mtquant.errors import DataError
 from mtquant.market.bars import Bars
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
+
+if TYPE_CHECKING:
+    from mtquant.brokers.approval import Approved
 
 
 class Outcome(Enum):
@@ -27,6 +30,7 @@ class Outcome(Enum):
     PLACED = "placed"
     NOT_EXECUTED = "not executed"
     AMBIGUOUS = "ambiguous"
+    WITHHELD = "withheld"  # by our own last look; it never left
 
 
 @dataclass(frozen=True)
@@ -294,12 +298,19 @@ class Broker(Protocol):
     def quote(self, instrument: Instrument) -> Quote:
         """The symbol's last quote."""
 
-    def send(self, order: MarketOrder) -> OrderResult:
-        """Send one order, once; never raises for what the broker answers."""
+    def send(self, approved: Approved) -> OrderResult:
+        """Send one approved order, once; never raises for what the broker answers.
 
-    def change_stops(self, change: StopChange) -> OrderResult:
+        Raises:
+            RiskHalt: It is no approval, or one that was used.
+        """
+
+    def change_stops(self, approved: Approved) -> OrderResult:
         """Set stop and target of a position; ``EXECUTED`` where they stand, even if already so.
 
         Levels are absolute: after an ambiguous answer the next look at the position tells, and a
         repetition does no harm.
+
+        Raises:
+            RiskHalt: It is no approval, or one that was used.
         """

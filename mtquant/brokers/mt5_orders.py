@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.approval import Approved, action_of, withheld
 from mtquant.brokers.base import Instrument, MarketOrder, OrderResult, Outcome, Quote, StopChange
 from mtquant.brokers.mt5_requests import (
     Request,
@@ -23,7 +24,7 @@ from mtquant.brokers.mt5_requests import (
     place_request,
     result_of,
 )
-from mtquant.brokers.orders import OrderKind, PendingChange, PendingOrder
+from mtquant.brokers.orders import OrderKind, PendingCancel, PendingChange, PendingOrder
 from mtquant.brokers.retcodes import outcome_of, outcome_of_change, outcome_of_placing
 from mtquant.errors import BrokerUnavailable
 
@@ -77,24 +78,28 @@ class MT5Orders:
             )
         return Quote(float(tick.bid), float(tick.ask))
 
-    def send(self, order: MarketOrder) -> OrderResult:
+    def send(self, approved: Approved) -> OrderResult:
         """Send one market order, once; whatever goes wrong from then on is ambiguous."""
-        instrument, quote = order.instrument, None
+        order, quote = action_of(approved, MarketOrder), None
+        instrument = order.instrument
         try:
             if order.stop_distance or order.take_distance:
                 quote = self.quote(instrument)
         except Exception as problem:
             return not_sent(problem)
         request = order_request(order, self._rules[instrument.broker_name].filling, quote)
-        answer, error = self._ask(request)
+        answer, error, kept_back = self._ask(approved, request)
+        if kept_back:
+            return not_sent(kept_back, Outcome.WITHHELD)
         side = 1 if order.steps > 0 else -1
         return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
 
-    def change_stops(self, change: StopChange) -> OrderResult:
+    def change_stops(self, approved: Approved) -> OrderResult:
         """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`.
 
         A position whose levels lie inside the freeze level is left alone.
         """
+        change = action_of(approved, StopChange)
         instrument = change.instrument
         freeze = self._rules[instrument.broker_name].freeze
         try:
@@ -102,10 +107,11 @@ class MT5Orders:
                 return not_sent(f"its levels are within {freeze:g} of the market, which is frozen")
         except Exception as problem:
             return not_sent(problem)
-        return self._settle(change_request(change), outcome_of_change, instrument)
+        return self._settle(approved, change_request(change), outcome_of_change, instrument)
 
-    def place(self, order: PendingOrder) -> OrderResult:
+    def place(self, approved: Approved) -> OrderResult:
         """Place a limit or stop order, once: ``PLACED`` with its ticket where it works now."""
+        order = action_of(approved, PendingOrder)
         instrument = order.instrument
         try:
             request, quote = place_request(order), self.quote(instrument)
@@ -113,34 +119,40 @@ class MT5Orders:
             return not_sent(problem)
         if why := self._too_near(order, instrument.ticks(request["price"]), quote):
             return not_sent(why)
-        return self._settle(request, outcome_of_placing, instrument)
+        return self._settle(approved, request, outcome_of_placing, instrument)
 
-    def modify(self, change: PendingChange) -> OrderResult:
+    def modify(self, approved: Approved) -> OrderResult:
         """Change a working order; ``EXECUTED`` where it stands so, even if already.
 
         As with stops a repetition does no harm, and :meth:`MT5Adapter.open_orders` tells.
         """
+        change = action_of(approved, PendingChange)
         try:
             request = modify_request(change)
         except Exception as problem:
             return not_sent(problem)
-        return self._settle(request, outcome_of_change, change.instrument)
+        return self._settle(approved, request, outcome_of_change, change.instrument)
 
-    def cancel(self, instrument: Instrument, ticket: int) -> OrderResult:
+    def cancel(self, approved: Approved) -> OrderResult:
         """Cancel a working order; ``EXECUTED`` where it works no more.
 
         ``NOT_EXECUTED`` also where there is no such order: it may have been filled before.
         """
-        return self._settle(cancel_request(instrument, ticket), outcome_of_change, instrument)
+        gone = action_of(approved, PendingCancel)
+        request = cancel_request(gone.instrument, gone.ticket)
+        return self._settle(approved, request, outcome_of_change, gone.instrument)
 
     def _settle(
         self,
+        approved: Approved,
         request: Request,
         outcome: Callable[[object, object], Outcome],
         instrument: Instrument,
     ) -> OrderResult:
         """Send what executes nothing by itself."""
-        answer, error = self._ask(request)
+        answer, error, kept_back = self._ask(approved, request)
+        if kept_back:
+            return not_sent(kept_back, Outcome.WITHHELD)
         return result_of(outcome(answer, error[0]), answer, error, instrument, 0)
 
     def _frozen_levels(self, change: StopChange, freeze: float) -> bool:
@@ -168,13 +180,16 @@ class MT5Orders:
             f"the market at {instrument.price(quoted):g}"
         )
 
-    def _ask(self, request: Request) -> tuple[Any, tuple[int, str]]:
-        """The answer to a request, and ``last_error()`` right after it."""
+    def _ask(self, approved: Approved, request: Request) -> tuple[Any, tuple[int, str], str]:
+        """The answer to a request and ``last_error()`` right after it, or why it was kept back."""
+        kept_back = withheld(approved)
+        if kept_back:
+            return None, (mt5.RES_S_OK, ""), kept_back
         try:
-            return self._module.order_send(request), self._module.last_error()
+            return self._module.order_send(request), self._module.last_error(), ""
         except Exception as problem:
             # Whether the request left is not known, whatever broke.
-            return None, (mt5.RES_E_FAIL, repr(problem))
+            return None, (mt5.RES_E_FAIL, repr(problem)), ""
 
     def _read(self, function: str, *args: object) -> Any:
         try:

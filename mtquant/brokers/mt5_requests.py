@@ -151,9 +151,9 @@ def cancel_request(instrument: Instrument, ticket: int) -> Request:
     }
 
 
-def not_sent(problem: Exception | str) -> OrderResult:
+def not_sent(problem: object, outcome: Outcome = Outcome.NOT_EXECUTED) -> OrderResult:
     """The result of an order that never left."""
-    return OrderResult(Outcome.NOT_EXECUTED, None, 0, 0.0, 0, 0, str(problem))
+    return OrderResult(outcome, None, 0, 0.0, 0, 0, str(problem))
 
 
 def result_of(

@@ -79,6 +79,14 @@ class PendingChange:
 
 
 @dataclass(frozen=True)
+class PendingCancel:
+    """A working order that is to work no more, by its ticket."""
+
+    instrument: Instrument
+    ticket: int
+
+
+@dataclass(frozen=True)
 class OpenOrder(OrderRecord):
     """A working order as the broker shows it.
 

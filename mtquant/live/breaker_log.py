@@ -8,9 +8,10 @@ process dies.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from mtquant.config.rules import BreakerConfig
 from mtquant.live.lock import (
@@ -25,7 +26,11 @@ from mtquant.live.lock import (
 from mtquant.live.record import AccountRecord, rearmed
 from mtquant.risk.breaker import NORMAL
 
-_COLUMNS = "number, at_ns, bar_time_ns, level, equity, text, person"
+# The bar at which a reset took effect is known later than the reset.
+_EVENTS = (
+    "SELECT number, at_ns, COALESCE(applied.bar_time_ns, breaker.bar_time_ns), level, equity, "
+    "text, person FROM breaker LEFT JOIN applied USING (number) ORDER BY number"
+)
 #: What ``run`` keeps of a BreakerConfig: a status needs it where no env is at hand.
 KEPT = ("cooldown_minutes", "max_errors", "error_bars")
 #: Of the fact ``clock``: the time of the bars themselves, as against the real one.
@@ -56,19 +61,22 @@ class BreakerLog:
         self,
         database: sqlite3.Connection,
         transaction: Callable[[], AbstractContextManager[None]],
+        insert: Callable[[str, Iterable[Sequence[Any]]], None],
     ) -> None:
         """Share a journal's file.
 
         Args:
             database: The journal's.
             transaction: Begins one on it.
+            insert: Adds rows to a table inside one.
         """
         self._database = database
         self._transaction = transaction
+        self._insert = insert
 
     def events(self) -> list[Trip | Reset]:
         """All of them, oldest first."""
-        rows = self._database.execute(f"SELECT {_COLUMNS} FROM breaker ORDER BY number")
+        rows = self._database.execute(_EVENTS)
         return [_event(*row) for row in rows]
 
     def lock(self, record: AccountRecord | None, limits: BreakerConfig) -> Lock:
@@ -78,9 +86,7 @@ class BreakerLog:
             record: The account at the newest journalled bar.
             limits: In force now.
         """
-        newest = self._database.execute(
-            f"SELECT {_COLUMNS} FROM breaker ORDER BY number DESC LIMIT 1"
-        )
+        newest = self._database.execute(f"{_EVENTS} DESC LIMIT 1")
         waiting, events = waiting_reset([_event(*row) for row in newest]), []
         failed = self.failed_bars(limits.error_bars)
         failing = too_many(len(failed), limits)
@@ -97,16 +103,10 @@ class BreakerLog:
     def write(self, bar_time_ns: int, trip: Trip | None, applied: Reset | None) -> None:
         """Write what a bar did to the breaker, inside that bar's transaction."""
         if applied is not None:
-            self._database.execute(
-                "UPDATE breaker SET bar_time_ns = ? WHERE number = ?",
-                (bar_time_ns, applied.number),
-            )
+            self._insert("applied", [(applied.number, bar_time_ns)])
         if trip is not None:
-            self._database.execute(
-                "INSERT INTO breaker (at_ns, bar_time_ns, level, equity, text) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (trip.at_ns, bar_time_ns, trip.level, trip.equity, trip.cause),
-            )
+            row = (trip.at_ns, bar_time_ns, trip.level, trip.equity, trip.cause, None)
+            self._insert("breaker", [row])
 
     def failed_bars(self, bars: int) -> list[int]:
         """Times of the bars, of the newest ``bars``, whose orders failed; one for each order."""
@@ -146,14 +146,12 @@ class BreakerLog:
         """
         with self._transaction():
             made = reset(self.status(real_ns), self._now_ns(real_ns), person, reason)
-            self._database.execute(
-                "INSERT INTO breaker (at_ns, level, text, person) VALUES (?, ?, ?, ?)",
-                (made.at_ns, NORMAL, made.reason, made.person),
-            )
+            row = (made.at_ns, None, NORMAL, None, made.reason, made.person)
+            self._insert("breaker", [row])
         return made
 
     def _rules(self) -> BreakerConfig:
-        known = dict(self._database.execute("SELECT key, value FROM run"))
+        known = dict(self._database.execute("SELECT key, value FROM run ORDER BY id"))
         return BreakerConfig.model_validate({name: known[name] for name in KEPT if name in known})
 
     def _now_ns(self, real_ns: int) -> int:

@@ -28,7 +28,7 @@ from mtquant.live.record import AccountRecord, record_of
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
-from mtquant.risk.breaker import LEVEL_2, LEVEL_NAMES, limit
+from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.reasons import MAX_HOLDING, REASONS, TOO_MANY_TICKETS
 from mtquant.risk.verdict import PreTradeChecker
 from mtquant.sim.account import MOST_TICKETS, Book, Tape
@@ -36,6 +36,9 @@ from mtquant.sim.decisions import decide, decide_all
 from mtquant.sim.facts import tally
 from mtquant.sim.observation import account_feature_names, account_features
 from mtquant.sim.tape import broker_days, rules_row
+
+#: Largest action, with room for the rounding of float32.
+FULL_SIZE = 1.0 + 1e-6
 
 
 @dataclass(frozen=True)
@@ -47,12 +50,16 @@ class Outlook:
         decisions: One per symbol.
         level: Name of the breaker's level.
         price: Bid close of each symbol.
+        step_value: Of one lot step at that price, account currency.
+        faults: What the model was given or gave that no decision may rest on, in words.
     """
 
     record: AccountRecord
     decisions: tuple[Decision, ...]
     level: str
     price: tuple[float, ...]
+    step_value: tuple[float, ...] = ()
+    faults: tuple[str, ...] = ()
 
 
 class Strategy:
@@ -132,7 +139,7 @@ class Strategy:
         lost = record is not None and state is None
         earlier = self._bars_to_recall(panel) if lost else 0
         seen = self._observe(book, tape, rows[-1], panel, earlier)
-        actions, state = self._predict(seen, state)
+        actions, state, faults = self._predict(seen, state)
         bar_time_ns = int(panel.time[-1])
         checks = self._objections(book, tape, rows[-1], actions)
         decide_all(book, tape, 0, rows[-1], actions[None])
@@ -148,6 +155,8 @@ class Strategy:
             decisions=decisions,
             level=LEVEL_NAMES[int(book.account["level"][0])],
             price=tuple(float(one.close[-1]) for one in bars),
+            step_value=tuple((tape.market["close"] * tape.market["value"])[rows[-1]].tolist()),
+            faults=faults,
         )
 
     def _bars_to_recall(self, panel: Panel) -> int:
@@ -155,18 +164,22 @@ class Strategy:
         held = min(len(bars) for bars in panel.bars)
         return max(min(self._memory.burn_in, held - self.bars_needed), 0)
 
-    def _predict(self, seen: Float32, state: Float32 | None) -> tuple[Float32, Float32 | None]:
-        """Actions at the newest observation and the memory after it; earlier ones lead up to it.
+    def _predict(
+        self, seen: Float32, state: Float32 | None
+    ) -> tuple[Float32, Float32 | None, tuple[str, ...]]:
+        """Actions at the newest observation, the memory after it, and what was wrong with either.
 
-        What is not finite is not shown: the memory would never lose it again.
+        What is not finite is not shown: the memory would never lose it again. NaN holds, and so
+        does what is no action: of another shape, infinite, or beyond full size.
         """
         nothing = np.full(len(self.specs), np.nan, np.float32)
-        action = nothing
+        action, faults = nothing, tuple[str, ...]()
         for observation in seen:
-            action = nothing
+            action, faults = nothing, ("model: the observation is not finite; held",)
             if np.isfinite(observation).all():
                 action, state = self.agent.predict(observation, state, deterministic=True)
-        return np.asarray(action, np.float32).reshape(len(self.specs)), state
+                action, faults = sound(action, len(self.specs))
+        return action, state, faults
 
     def _tape(
         self, panel: Panel, record: AccountRecord | None
@@ -241,7 +254,7 @@ class Strategy:
         if guard is None and full and held * target > held * held:
             guard = Guard(REASONS[TOO_MANY_TICKETS], frozen=False)
         if guard is not None:
-            guarded = held if guard.frozen else int(limit(LEVEL_2, held, target))
+            guarded = guard.allowed(held, target)
             if guarded != target:
                 target, reason = guarded, guard.reason
         return Decision(
@@ -256,3 +269,22 @@ class Strategy:
             stop_distance=int(position["stop_distance"]),
             take_distance=int(position["take_distance"]),
         )
+
+
+def sound(action: object, symbols: int) -> tuple[Float32, tuple[str, ...]]:
+    """An agent's answer as one action a symbol, and what no decision may rest on, in words.
+
+    Args:
+        action: Whatever it answered.
+        symbols: How many actions there must be.
+    """
+    nothing = np.full(symbols, np.nan, np.float32)
+    try:
+        asked = np.asarray(action, np.float32).reshape(symbols)
+    except (TypeError, ValueError):
+        return nothing, (f"model: answered {str(action)[:60]!r}, not {symbols} numbers; held",)
+    wrong = ~(np.isnan(asked) | (np.abs(asked) <= FULL_SIZE))
+    if not wrong.any():
+        return asked, ()
+    told = f"model: answered {asked[wrong].tolist()}, beyond full size; held"
+    return np.where(wrong, np.float32(np.nan), asked), (told,)

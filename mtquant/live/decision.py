@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mtquant.risk.breaker import LEVEL_2, limit
+
 
 @dataclass(frozen=True)
 class Guard:
@@ -12,10 +14,26 @@ class Guard:
     Attributes:
         reason: For journal and console.
         frozen: Nothing may be sent at all; otherwise only reductions.
+        reducible: Lot steps that are proven to be held, where that is in doubt; None where not.
     """
 
     reason: str
     frozen: bool
+    reducible: int | None = None
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether stops are left alone too."""
+        return self.frozen or self.reducible is not None
+
+    def allowed(self, held: int, target: int) -> int:
+        """The target that may be gone for, in signed lot steps."""
+        if self.frozen:
+            return held
+        nearer = int(limit(LEVEL_2, held, target))
+        if self.reducible is None or abs(held - nearer) <= self.reducible:
+            return nearer
+        return held - self.reducible if held > 0 else held + self.reducible
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,16 @@ decision always has the same id, and after a crash the broker's history tells wh
 
     bits 40-52  strategy      bits 15-39  minutes since 2000 of the bar
     bits  7-14  symbol slot   bits  4-6   attempt        bits 0-3  leg
+
+Attempts 0 to 3 are those of a bar's decision. To flatten is no decision of a bar: it has the minute
+at which it is done and the attempts from :data:`FLATTENING` on, the last of them for spare orders.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
@@ -23,6 +26,8 @@ from mtquant.sim.account import MOST_TICKETS
 
 MOST_SYMBOLS = 256
 OPENING_LEG = MOST_TICKETS  # after those that close a ticket each
+MOST_ATTEMPTS = 4
+FLATTENING, SPARE = 4, 7
 _STRATEGIES = 8191
 _YEAR_2000_NS = 946_684_800 * 10**9
 
@@ -38,6 +43,7 @@ class IntentState(Enum):
     NOT_EXECUTED = "not executed"
     AMBIGUOUS = "ambiguous"
     CANCELLED = "cancelled"  # never sent
+    SPARE = "spare"  # committed for a day without disk
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,11 @@ def tag_of(magic: int) -> int:
     return magic >> 40
 
 
+def is_spare(magic: int) -> bool:
+    """Whether an id is one of those that are committed beforehand."""
+    return magic >> 4 & 7 == SPARE
+
+
 def magic_of(tag: int, bar_time_ns: int, slot: int, leg: int, attempt: int = 0) -> int:
     """The id of an intent, below 2**53.
 
@@ -95,6 +106,14 @@ def magic_of(tag: int, bar_time_ns: int, slot: int, leg: int, attempt: int = 0) 
     """
     minutes = (bar_time_ns - _YEAR_2000_NS) // MINUTE_NS
     return tag << 40 | minutes << 15 | slot << 7 | attempt << 4 | leg
+
+
+def next_attempt(intent: Intent) -> Intent | None:
+    """The same order once more, as an intent of its own; None after the last."""
+    attempt = intent.magic >> 4 & 7
+    if attempt + 1 >= MOST_ATTEMPTS:
+        return None
+    return replace(intent, magic=intent.magic + (1 << 4), state=IntentState.PLANNED)
 
 
 def plan(

@@ -13,46 +13,29 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, repeat
 from pathlib import Path
 
-from mtquant.brokers.base import Deal, OrderResult
-from mtquant.brokers.constants import (
-    TRADE_RETCODE_INVALID_STOPS,
-    TRADE_RETCODE_LIMIT_POSITIONS,
-    TRADE_RETCODE_MARKET_CLOSED,
-    TRADE_RETCODE_NO_MONEY,
-    TRADE_RETCODE_PRICE_OFF,
-)
-from mtquant.errors import ConfigError
+from mtquant.brokers.base import Deal
+from mtquant.errors import ConfigError, RiskHalt
+from mtquant.live.anchor import Anchor
 from mtquant.live.breaker_log import BreakerLog
+from mtquant.live.chain import Chain, check
+from mtquant.live.counts import Counts
 from mtquant.live.decision import Decision
-from mtquant.live.intents import Intent, IntentState
+from mtquant.live.intent_log import IntentLog
+from mtquant.live.intents import Intent
 from mtquant.live.journal_rows import (
     ACCOUNT,
-    INTENT,
-    Row,
     account_row,
-    answer_row,
     deal_row,
     decision_row,
-    intent_of_row,
-    intent_row,
     record_of_row,
+    state_digest,
 )
 from mtquant.live.journal_schema import prepare
 from mtquant.live.lock import Reset, Trip
 from mtquant.live.record import AccountRecord
-
-# Refusals that a backtest knows too; an order that meets one of them tells of no fault.
-FORESEEN = (
-    TRADE_RETCODE_MARKET_CLOSED,
-    TRADE_RETCODE_NO_MONEY,
-    TRADE_RETCODE_INVALID_STOPS,  # the open has passed the position's stop or target
-    TRADE_RETCODE_PRICE_OFF,  # outside the price band
-    TRADE_RETCODE_LIMIT_POSITIONS,
-)
-_FAILURES = (IntentState.NOT_EXECUTED, IntentState.AMBIGUOUS)
+from mtquant.live.switch_log import SwitchLog
 
 
 class Journal:
@@ -60,36 +43,71 @@ class Journal:
 
     Attributes:
         path: The file.
+        intents: Its part about orders.
         breaker: Its part about the circuit breaker.
+        switch: Its part about the kill switch.
+        counts: Of orders, executions and starts.
     """
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
-        """Open or create it.
+    def __init__(self, path: Path, *, durable: bool = True, key: bytes = b"") -> None:
+        """Open or create it, and check every row of it.
 
         Args:
-            path: The file.
+            path: The file; its anchor stands beside it.
             durable: Every commit reaches the disk before the call returns. False is for paper
                 runs on throw-away data: a process may still die, a machine may not.
+            key: Of the anchor.
 
         Raises:
             ConfigError: The file was written by another version of mtquant.
+            RiskHalt: It is not what was written: damaged, cut or altered.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if path.is_symlink():
+            raise ConfigError(f"journal '{path}' is a symbolic link; name the file itself")
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.path = path
+        self._anchor = Anchor(path.with_name(path.name + ".anchor"), key)
         self._database = sqlite3.connect(path, isolation_level=None)
+        try:
+            self._open(durable)
+        except BaseException:
+            self.close()
+            raise
+        self._chain = Chain(self._database, self._anchor)
+        self.breaker = BreakerLog(self._database, self._transaction, self._chain.insert)
+        self.switch = SwitchLog(self._database, self._transaction, self._chain.insert)
+        self.counts = Counts(self._database)
+        self.intents = IntentLog(
+            self._database, self._transaction, self._chain.insert, self.counts.knows
+        )
+
+    def _open(self, durable: bool) -> None:
         try:
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
-            prepare(self._database, path.name)
-        except (sqlite3.Error, ConfigError):
-            self._database.close()
-            raise
-        self.breaker = BreakerLog(self._database, self._transaction)
+            prepare(self._database, self.path.name)
+        except sqlite3.Error as error:
+            raise RiskHalt(
+                f"journal '{self.path}' cannot be opened: {error}; nothing is traded without one"
+            ) from error
+        check(self._database, self._anchor, self.path.name)
 
     def close(self) -> None:
-        """Close the file; nothing is pending."""
+        """Close the files; nothing is pending."""
         self._database.close()
+        self._anchor.close()
+
+    def begin(self, boot_id: str, at_ns: int) -> None:
+        """Become the one who writes: whoever began before writes no more.
+
+        Args:
+            boot_id: Of this start, unlike any other's.
+            at_ns: The runner's clock.
+        """
+        with self._transaction():
+            self._chain.insert("boot", [(at_ns, boot_id)])
+        self._chain.owner = boot_id
 
     def bind(self, facts: Mapping[str, str], settings: Mapping[str, str]) -> None:
         """Tie the journal to one account and strategy, or check that it still is that one.
@@ -101,16 +119,18 @@ class Journal:
         Raises:
             ConfigError: A fact differs from what the journal was begun with.
         """
-        known = dict(self._database.execute("SELECT key, value FROM run"))
+        known = dict(self._database.execute("SELECT key, value FROM run ORDER BY id"))
         for key, value in facts.items():
             if known.get(key, value) != value:
                 raise ConfigError(
                     f"journal {self.path.name} belongs to {key} '{known[key]}', not '{value}'; "
                     "choose another journal"
                 )
+        wanted = {**facts, **settings}
         with self._transaction():
-            self._database.executemany("INSERT OR IGNORE INTO run VALUES (?, ?)", facts.items())
-            self._database.executemany("INSERT OR REPLACE INTO run VALUES (?, ?)", settings.items())
+            self._chain.insert(
+                "run", [one for one in wanted.items() if known.get(one[0]) != one[1]]
+            )
 
     def latest_record(self) -> AccountRecord | None:
         """The account at the newest decision, None before the first."""
@@ -119,11 +139,13 @@ class Journal:
         ).fetchone()
         if row is None:
             return None
-        record = record_of_row(row)
+        record, digest = record_of_row(row[:-1]), row[-1]
         remembered = self._database.execute(
             "SELECT state FROM agent_state WHERE bar_time_ns = ?", (record.bar_time_ns,)
         ).fetchone()
-        return record if remembered is None else replace(record, agent_state=remembered[0])
+        if remembered is None or state_digest(remembered[0]) != digest:
+            return record  # what it remembered is rebuilt from bars
+        return replace(record, agent_state=remembered[0])
 
     def decisions(self, bar_time_ns: int) -> list[tuple[str, int, int, str]]:
         """``(symbol, held, target, reason)`` of a bar."""
@@ -131,30 +153,6 @@ class Journal:
             "SELECT symbol, held, target, reason FROM decision WHERE bar_time_ns = ?",
             (bar_time_ns,),
         ).fetchall()
-
-    def unfinished(self) -> list[Intent]:
-        """Intents whose outcome is open, planned ones included, oldest first."""
-        rows = self._database.execute(
-            f"SELECT {INTENT} FROM intent "
-            "WHERE state IN ('planned', 'sending', 'placed', 'ambiguous') ORDER BY magic"
-        )
-        return [intent_of_row(row) for row in rows]
-
-    def distances(self, magic: int) -> tuple[int, int]:
-        """Ticks to the stop and target that an intent has asked for; zeros for an unknown one."""
-        row = self._database.execute(
-            "SELECT stop_distance, take_distance FROM intent WHERE magic = ?", (magic,)
-        ).fetchone()
-        return (0, 0) if row is None else (int(row[0]), int(row[1]))
-
-    def executed_since(self, bar_time_ns: int) -> dict[str, int]:
-        """Signed lot steps of each symbol that were proven executed after a bar's record."""
-        rows = self._database.execute(
-            "SELECT symbol, SUM(executed_steps) FROM intent WHERE settled_bar_ns = ? "
-            "GROUP BY symbol",
-            (bar_time_ns,),
-        )
-        return dict(rows.fetchall())
 
     def unseen(self, deals: Sequence[Deal]) -> list[Deal]:
         """The deals that no committed bar has taken account of."""
@@ -187,89 +185,26 @@ class Journal:
         """
         bar = record.bar_time_ns
         with self._transaction():
-            self._insert("account", [account_row(record, broker_equity, at_ns)])
+            self._chain.insert("account", [account_row(record, broker_equity, at_ns)])
             if record.agent_state:  # only the newest is ever read
                 self._database.execute("DELETE FROM agent_state")
-                self._insert("agent_state", [(bar, record.agent_state)])
+                self._database.execute(
+                    "INSERT INTO agent_state VALUES (?, ?)", (bar, record.agent_state)
+                )
             self.breaker.write(bar, trip, reset)
-            self._insert("decision", map(decision_row, decisions))
-            first = IntentState.SENDING if sending else IntentState.PLANNED
-            states = chain([first], repeat(IntentState.PLANNED))
-            self._insert(f"intent ({INTENT})", map(intent_row, intents, states))
-            self._insert("deal", map(deal_row, deals))
+            self._chain.insert("decision", map(decision_row, decisions))
+            self.intents.plan(intents, at_ns, sending=sending)
+            self._chain.insert("deal", map(deal_row, deals))
             self._insert_events(bar, events)
-
-    def settle(
-        self,
-        intent: Intent,
-        state: IntentState,
-        bar_time_ns: int,
-        result: OrderResult | None = None,
-        *,
-        executed_steps: int = 0,
-        then_sending: Intent | None = None,
-    ) -> None:
-        """Write what became of an intent, and which one is sent next.
-
-        Args:
-            intent: Which.
-            state: Its new state.
-            bar_time_ns: Bar of the newest record, after which this became known.
-            result: The broker's answer, where there was one.
-            executed_steps: Proven by history, where there is no result.
-            then_sending: Marked as being sent in the same commit.
-        """
-        answer = answer_row(result, executed_steps)
-        failed = state in _FAILURES and answer[0] not in FORESEEN
-        with self._transaction():
-            self._database.execute(
-                "UPDATE intent SET state = ?, retcode = ?, executed_steps = ?, price = ?, "
-                "order_ticket = ?, deal_ticket = ?, text = ?, settled_bar_ns = ?, "
-                "failed = MAX(failed, ?) WHERE magic = ?",
-                (state.value, *answer, bar_time_ns, failed, intent.magic),
-            )
-            if then_sending is not None:
-                self._mark_sending(then_sending)
-
-    def begin_sending(
-        self, intents: Sequence[Intent], bar_time_ns: int, events: Sequence[str]
-    ) -> None:
-        """Mark planned intents as being sent, and write events of what came before."""
-        if intents or events:
-            with self._transaction():
-                for intent in intents:
-                    self._mark_sending(intent)
-                self._insert_events(bar_time_ns, events)
 
     def events(self) -> list[tuple[int, str]]:
         """``(bar_time_ns, text)`` of all events, oldest first."""
         return self._database.execute("SELECT bar_time_ns, text FROM event ORDER BY id").fetchall()
 
-    def _mark_sending(self, intent: Intent) -> None:
-        self._database.execute(
-            "UPDATE intent SET state = ? WHERE magic = ?",
-            (IntentState.SENDING.value, intent.magic),
-        )
-
-    def _insert(self, table: str, rows: Iterable[Row]) -> None:
-        """Write rows of one width."""
-        written = list(rows)
-        if written:
-            places = ", ".join("?" * len(written[0]))
-            self._database.executemany(f"INSERT INTO {table} VALUES ({places})", written)
-
     def _insert_events(self, bar_time_ns: int, events: Iterable[str]) -> None:
-        self._database.executemany(
-            "INSERT INTO event (bar_time_ns, text) VALUES (?, ?)",
-            [(bar_time_ns, text) for text in events],
-        )
+        self._chain.insert("event", [(bar_time_ns, text) for text in events])
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
+        with self._chain.transaction():
             yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -12,8 +13,12 @@ from mtquant.live.record import AccountRecord, HeldPosition
 
 Row = tuple[Any, ...]
 
-ACCOUNT = "bar_time_ns, balance, equity, peak, day_start, day, level, positions, memory"
+ACCOUNT = "bar_time_ns, balance, equity, peak, day_start, day, level, positions, memory, "
+ACCOUNT += "state_digest"
 INTENT = "magic, symbol, bar_time_ns, leg, steps, state, stop_distance, take_distance, ticket"
+
+#: Code, steps, price, order, deal and text where nothing was answered.
+NO_ANSWER: Row = (None, 0, None, None, None, None)
 
 
 def account_row(record: AccountRecord, broker_equity: float, at_ns: int) -> Row:
@@ -30,11 +35,17 @@ def account_row(record: AccountRecord, broker_equity: float, at_ns: int) -> Row:
         json.dumps(dict(record.memory), separators=(",", ":")),
         broker_equity,
         at_ns,
+        state_digest(record.agent_state),
     )
 
 
+def state_digest(agent_state: bytes) -> str:
+    """By which a remembered state is known to be the one of its bar."""
+    return hashlib.sha256(agent_state).hexdigest() if agent_state else ""
+
+
 def record_of_row(row: Row) -> AccountRecord:
-    """The record of the columns :data:`ACCOUNT`."""
+    """The record of the columns :data:`ACCOUNT` but the last."""
     bar, balance, equity, peak, day_start, day, level, positions, memory = row
     held = tuple(
         HeldPosition(**one | {"identifiers": tuple(one["identifiers"])})
@@ -57,15 +68,14 @@ def decision_row(decision: Decision) -> Row:
     )
 
 
-def intent_row(intent: Intent, state: IntentState) -> Row:
-    """The columns :data:`INTENT`."""
+def intent_row(intent: Intent) -> Row:
+    """Of ``intent``, all that never changes."""
     return (
         intent.magic,
         intent.symbol,
         intent.bar_time_ns,
         intent.leg,
         intent.steps,
-        state.value,
         intent.stop_distance,
         intent.take_distance,
         intent.ticket,
@@ -81,7 +91,7 @@ def intent_of_row(row: Row) -> Intent:
 def answer_row(result: OrderResult | None, executed_steps: int) -> Row:
     """Code, steps, price, order, deal and text of an answer, or what history has proven."""
     if result is None:
-        return None, executed_steps, None, None, None, None
+        return (None, executed_steps, *NO_ANSWER[2:])
     return (
         result.retcode,
         result.steps,

@@ -87,7 +87,7 @@ def close_passed(
     """
     for s, quoted in enumerate(quotes):
         position, now, guard = book.positions[0, s], found.positions[s], guards[s]
-        if quoted is None or now.steps == 0 or (guard is not None and guard.frozen):
+        if quoted is None or now.steps == 0 or (guard is not None and guard.unsettled):
             continue
         stop, target = int(position["stop"]), int(position["target"])
         missing = any(ticket.stop != stop for ticket in now.tickets)

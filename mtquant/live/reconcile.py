@@ -19,11 +19,10 @@ from mtquant.brokers.base import (
     BrokerPosition,
     Deal,
     Instrument,
-    OrderRecord,
-    OrderState,
 )
 from mtquant.errors import ConfigError
 from mtquant.live.decision import Guard
+from mtquant.live.exposure import Exposure, exposure_of
 from mtquant.live.found import (
     BY_SERVER,
     BrokerBalance,
@@ -33,14 +32,17 @@ from mtquant.live.found import (
     own_deals,
     own_tickets,
 )
-from mtquant.live.intents import Intent, IntentState, tag_of
+from mtquant.live.intents import Intent, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.levels import Asked, levels_to_stand
 from mtquant.live.record import AccountRecord, HeldPosition
+from mtquant.live.resolve import Look, Resolver
 from mtquant.market.clock import DAY_NS
 
 #: How far back the first look at an account goes.
 FIRST_LOOK_DAYS = 100
+
+FOREIGN = "expected"  # of events that tell of a change that is not ours
 
 OwnDeals = Sequence[tuple[int, Deal]]
 
@@ -53,26 +55,21 @@ class Findings:
         account: As the broker shows it.
         balance: The part a strategy needs.
         deals: Not yet taken account of by a journalled bar.
+        exposures: Per symbol what may be held, orders without an answer included.
         guards: Per symbol what stands against trading, or None.
         events: Differences, in words.
+        foreign: Of these what somebody else has done to our positions.
+        split: What carries our tag and is none of our orders; "" for nothing.
     """
 
     account: AccountState
     balance: BrokerBalance
     deals: tuple[Deal, ...]
+    exposures: tuple[Exposure, ...]
     guards: tuple[Guard | None, ...]
     events: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Look:
-    """One look at the broker, in the order in which it is read."""
-
-    deals: Sequence[Deal]
-    past: Sequence[OrderRecord]
-    working: Sequence[OrderRecord]
-    positions: Sequence[BrokerPosition]
-    account: AccountState
+    foreign: tuple[str, ...] = ()
+    split: str = ""
 
 
 @dataclass(frozen=True)
@@ -110,14 +107,16 @@ class Reconciler:
                 the other way round.
         """
         bar = now_ns if record is None else record.bar_time_ns
-        unfinished, events = self.journal.unfinished(), list[str]()
+        unfinished, events = self.journal.intents.unfinished(), list[str]()
         look = self._look(record, bar, unfinished)
-        waiting = {
-            intent.symbol
-            for intent in unfinished
-            if not self._resolve(intent, look, (bar, now_ns), events)
-        }
+        resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_ns)
+        waiting: dict[str, list[int]] = {}
+        for intent in unfinished:
+            left = resolver.open_steps(intent, look, (bar, now_ns), events)
+            if left:
+                waiting.setdefault(intent.symbol, []).append(left)
         unseen = tuple(self.journal.unseen(look.deals))
+        resolver.find_spares(unseen, (bar, now_ns), events)
         before = [HeldPosition()] * len(self.instruments)
         if record is not None:
             before = list(record.positions)
@@ -130,20 +129,29 @@ class Reconciler:
             self._position(s, tickets[s], before[s], own, protected, events)
             for s in range(len(self.instruments))
         )
+        exposures = tuple(
+            exposure_of(now.steps, waiting.get(one.spec.name, []))
+            for now, one in zip(positions, self.instruments, strict=True)
+        )
+        settled = len(events)
         guards = tuple(
-            self._unknown(s, positions[s], look.positions, waiting, events)
+            self._unknown(s, positions[s], look.positions, exposures[s], events)
             or self._surprise(s, positions[s], before[s], own, record, events)
             for s in range(len(self.instruments))
         )
+        foreign = tuple(one for one in events[settled:] if FOREIGN in one)
+        split = "" if record is None else self._split(unseen)
         balance = self._balance(look.account, positions, unseen, own, record, events)
-        return Findings(look.account, balance, unseen, guards, tuple(events))
+        return Findings(
+            look.account, balance, unseen, exposures, guards, tuple(events), foreign, split
+        )
 
-    def _look(self, record: AccountRecord | None, bar: int, unfinished: Sequence[Intent]) -> _Look:
+    def _look(self, record: AccountRecord | None, bar: int, unfinished: Sequence[Intent]) -> Look:
         """Read the broker."""
         # Before the first record everything of late is old; a deposit must not look new afterwards.
         since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
         since = min([since, *(intent.bar_time_ns for intent in unfinished)])
-        look = _Look(
+        look = Look(
             self.broker.deals(since),
             self.broker.past_orders(since) if unfinished else (),
             self.broker.open_orders(),
@@ -158,32 +166,16 @@ class Reconciler:
             )
         return look
 
-    def _resolve(
-        self, intent: Intent, look: _Look, times: tuple[int, int], events: list[str]
-    ) -> bool:
-        """Find out what became of an intent; False where that stays open."""
-        bar, now_ns = times
-        if intent.state is IntentState.PLANNED:
-            self.journal.settle(intent, IntentState.CANCELLED, bar)
-            return True
-        instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
-        done = sum(
-            instrument.steps(deal.volume_lots)
-            for deal in look.deals
-            if deal.magic == intent.magic and deal.reason not in BY_SERVER
-        )
-        over = any(o.magic == intent.magic and o.state is not OrderState.OPEN for o in look.past)
-        if any(o.magic == intent.magic for o in look.working):
-            return False
-        if abs(done) >= abs(intent.steps):
-            state = IntentState.EXECUTED
-        elif over or now_ns - intent.bar_time_ns > self.grace_ns:
-            state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
-        else:
-            return False
-        self.journal.settle(intent, state, bar, executed_steps=done)
-        events.append(f"{intent.symbol}: order {intent.magic} is {state.value}, says history")
-        return True
+    def _split(self, unseen: Sequence[Deal]) -> str:
+        """A deal with our tag of an order that we have not sent: somebody trades beside us."""
+        for deal in unseen:
+            ours = deal.is_trade and tag_of(deal.magic) == self.tag
+            if ours and not self.journal.counts.knows(deal.magic):
+                return (
+                    f"deal {deal.ticket} carries this strategy's tag and order {deal.magic} is not "
+                    "in its journal: another runner trades it"
+                )
+        return ""
 
     def _position(
         self,
@@ -212,7 +204,9 @@ class Reconciler:
         """What the newest own order that has increased a position had asked for."""
         for place, deal in reversed(own):
             if place == s and deal.opens and tag_of(deal.magic) == self.tag:
-                return self.instruments[s].ticks(deal.price), self.journal.distances(deal.magic)
+                return self.instruments[s].ticks(deal.price), self.journal.intents.distances(
+                    deal.magic
+                )
         return None
 
     def _unknown(
@@ -220,13 +214,11 @@ class Reconciler:
         s: int,
         now: FoundPosition,
         positions: Sequence[BrokerPosition],
-        waiting: set[str],
+        exposure: Exposure,
         events: list[str],
     ) -> Guard | None:
-        """Why nothing may be sent of a symbol."""
+        """Why nothing may be sent of a symbol, or only what is proven to reduce."""
         symbol, name = self.instruments[s].spec.name, self.instruments[s].broker_name
-        if symbol in waiting:
-            return Guard("unresolved order", frozen=True)
         foreign = [p for p in positions if p.symbol == name and tag_of(p.magic) != self.tag]
         if foreign:
             events.append(
@@ -237,6 +229,8 @@ class Reconciler:
         if now.two_sided:
             events.append(f"{symbol}: tickets are open on both sides; close those of one side")
             return Guard("tickets on both sides", frozen=True)
+        if exposure.below or exposure.above:
+            return Guard("unresolved order", frozen=False, reducible=exposure.reducible)
         return None
 
     def _surprise(
@@ -255,7 +249,9 @@ class Reconciler:
             if now.steps:
                 events.append(f"{symbol}: found and took over {now.steps} lot steps")
             return None
-        expected = before.steps + self.journal.executed_since(record.bar_time_ns).get(symbol, 0)
+        expected = before.steps + self.journal.intents.executed_since(record.bar_time_ns).get(
+            symbol, 0
+        )
         for place, deal in own:
             if place == s and deal.reason in BY_SERVER:
                 steps = instrument.steps(deal.volume_lots)
@@ -266,7 +262,7 @@ class Reconciler:
                         f"{deal.price:g}"
                     )
         if expected != now.steps:
-            events.append(f"{symbol}: expected {expected} lot steps, the broker shows {now.steps}")
+            events.append(f"{symbol}: {FOREIGN} {expected} lot steps, the broker shows {now.steps}")
             return Guard("position differs from the journal", frozen=False)
         return None
 

@@ -2,47 +2,38 @@
 
 Crash-only: all that counts is in the journal or at the broker, so a start is a bar like any other
 and there is nothing to shut down. One decision per bar across restarts; missed bars are never
-replayed; an order is sent at most once. The clock is passed in.
+replayed; an order is sent at most once. What is decided is :mod:`mtquant.live.core`, without clock,
+disk or broker; here they are read and written.
 """
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
-from mtquant.brokers.base import Broker, Instrument, OrderResult, StopChange
-from mtquant.errors import ConfigError
+from mtquant.brokers.base import AccountState, Broker, Instrument, OrderResult
+from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.live.breaker_log import KEPT, REAL_CLOCK, Lock
+from mtquant.live.core import Actions, Core, Seen
 from mtquant.live.decide import Outlook, Strategy
-from mtquant.live.decision import Guard
-from mtquant.live.intents import MOST_SYMBOLS, Intent, plan, strategy_tag
+from mtquant.live.feed import Feed
+from mtquant.live.flatten import Flattener
+from mtquant.live.gates import Checker
+from mtquant.live.intents import MOST_SYMBOLS, strategy_tag
 from mtquant.live.journal import Journal
-from mtquant.live.levels import changes_of
-from mtquant.live.lock import Trip, trip_of
+from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.lock import Trip
 from mtquant.live.reconcile import Findings, Reconciler
 from mtquant.live.sending import Sender
-from mtquant.live.window import BarWindow
+from mtquant.live.settings import RunnerSettings, must_be
+from mtquant.live.triggers import Triggers
+from mtquant.live.watch import Watch
+from mtquant.live.writer import WriterLock
 from mtquant.market.bars import Bars
+from mtquant.market.clock import SECOND_NS
 from mtquant.market.timeframe import MINUTE_NS, Timeframe
-
-Quotes = Sequence[tuple[int, int] | None]
-
-
-@dataclass(frozen=True)
-class RunnerSettings:
-    """How a runner behaves.
-
-    Attributes:
-        strategy: Its name; orders carry a tag made from it.
-        oldest_tick_minutes: Nothing is sent while the last quote is older.
-        grace_bars: How long an order that history does not show may still appear.
-        clock: ``bars`` where the clock is the bars' own, ``utc`` where it is the real one.
-    """
-
-    strategy: str
-    oldest_tick_minutes: float = 10.0
-    grace_bars: int = 60
-    clock: str = REAL_CLOCK
 
 
 @dataclass(frozen=True)
@@ -65,7 +56,11 @@ class BarReport:
 
 
 class Runner:
-    """One strategy on one account."""
+    """One strategy on one account.
+
+    Attributes:
+        switch: Its kill switch.
+    """
 
     def __init__(
         self,
@@ -76,6 +71,9 @@ class Runner:
         settings: RunnerSettings,
         clock: Callable[[], int],
         context: Sequence[Instrument] = (),
+        *,
+        writer: WriterLock | None = None,
+        monotonic_ns: Callable[[], int] | None = None,
     ) -> None:
         """Tie the parts together and check that they belong together.
 
@@ -87,38 +85,49 @@ class Runner:
             settings: See there.
             clock: Present time, ns UTC.
             context: One per context symbol of the strategy; read, never traded.
+            writer: Held for the runner's life; none on paper.
+            monotonic_ns: A clock that nobody sets, for time-outs; ``clock`` where there is none.
 
         Raises:
-            ConfigError: The account's currency is not the strategy's, or the journal belongs to
-                another account or strategy.
+            ConfigError: The account is not the strategy's or not that of the limits, or the
+                journal belongs to another account or strategy.
             BrokerUnavailable: The account cannot be read.
         """
-        timeframe = Timeframe.parse(strategy.env.timeframe)
         self._broker, self._journal, self._strategy = broker, journal, strategy
-        self._instruments = tuple(instruments)
-        self._settings = settings
-        self._clock = clock
-        self._bind(timeframe)
-        self._tag = strategy_tag(settings.strategy)
+        self._instruments, self._settings, self._clock = tuple(instruments), settings, clock
+        timeframe = Timeframe.parse(strategy.env.timeframe)
+        account = self._bind(timeframe)
+        tag = strategy_tag(settings.strategy)
+        self.switch = KillSwitch(journal.path)
+        self._core = Core(strategy, self._instruments, tag)
         self._reconciler = Reconciler(
             broker,
             journal,
             self._instruments,
-            self._tag,
+            tag,
             grace_ns=settings.grace_bars * timeframe.nanoseconds,
             hedging=strategy.env.account.book == "hedging",
             managed=strategy.managed,
         )
-        self._least = [round(i.spec.lot_min / i.spec.lot_step) for i in instruments]
-        self._sender = Sender(broker, journal, {i.spec.name: i for i in instruments})
-        self._windows = [BarWindow(i, timeframe, strategy.bars_kept) for i in instruments]
-        self._context = [BarWindow(i, timeframe, strategy.bars_kept) for i in context]
-        self._related = strategy.pipeline.pipeline.related
-        self._bar_ns = timeframe.nanoseconds
+        oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
+        self._watch = Watch(
+            broker, self._instruments, timeframe, oldest, settings.clock == REAL_CLOCK
+        )
+        self._sender = self._sender_for(account, writer)
+        self._flattener = Flattener(self._sender, journal, self._instruments, tag)
+        self._feed = Feed(broker, self._instruments, tuple(context), strategy, clock)
         self._record = journal.latest_record()
+        self._noted: tuple[Form, object] | None = None
+        limits = settings.limits
+        self._triggers = (
+            None
+            if limits is None
+            else Triggers(self.switch, journal, limits, monotonic_ns or clock)
+        )
+        self._start(account)
 
-    def _bind(self, timeframe: Timeframe) -> None:
-        """Check that account, journal and strategy belong together, and tie them."""
+    def _bind(self, timeframe: Timeframe) -> AccountState:
+        """Check that account, journal, limits and strategy belong together, and tie them."""
         strategy, settings = self._strategy, self._settings
         if len(self._instruments) > MOST_SYMBOLS:
             raise ConfigError(f"a strategy trades at most {MOST_SYMBOLS} symbols")
@@ -128,6 +137,9 @@ class Runner:
                 f"account {account.login} is in {account.currency}, the strategy was made for "
                 f"{currency}; use an account in {currency}"
             )
+        if settings.limits is not None:
+            must_be(account, settings.limits)
+            settings.limits.must_name(i.spec.name for i in self._instruments)
         self._journal.bind(
             {
                 "account": f"{account.login}@{account.server}",
@@ -138,157 +150,139 @@ class Runner:
             },
             {name: str(getattr(strategy.env.breaker, name)) for name in KEPT},
         )
+        return account
+
+    def _sender_for(self, account: AccountState, writer: WriterLock | None) -> Sender:
+        """The gates, and the way through them."""
+        settings, limits = self._settings, self._settings.limits
+        oldest, age = int(settings.oldest_tick_minutes * MINUTE_NS), self._timeframe_ns
+        if limits is not None:
+            oldest = int(limits.max_quote_age_seconds * SECOND_NS)
+            age = int(limits.max_decision_age_seconds * SECOND_NS)
+        checker = Checker(
+            self._broker,
+            {i.spec.name: i for i in self._instruments},
+            account,
+            self.switch,
+            self._journal.counts,
+            self._clock,
+            limits,
+            writer,
+            oldest,
+            age,
+            lambda instrument: self._watch.is_open(instrument, self._clock()),
+        )
+        attempts = settings.attempts if limits is None else limits.attempts_per_bar
+        return Sender(self._broker, self._journal, checker, self._clock, attempts)
+
+    @property
+    def _timeframe_ns(self) -> int:
+        return Timeframe.parse(self._strategy.env.timeframe).nanoseconds
+
+    def _start(self, account: AccountState) -> None:
+        """Become the journal's writer; the first start of all arms the switch."""
+        now = self._clock()
+        self._journal.begin(self._settings.boot_id, now)
+        if self._record is None and not self._journal.switch.rows() and self.switch.untouched():
+            self.switch.arm("runner", "first start", now)
+        if self._triggers is not None:
+            self._triggers.started(now)
+            self._flattener.prepare(account.hedging, now)
+        self._note_switch()
+
+    def _note_switch(self) -> Form:
+        """What the switch is at now; the journal keeps what is new."""
+        form = self.switch.read()
+        if self._noted != (form, self.switch.arming):
+            with suppress(sqlite3.Error):  # a full disk stands in no way
+                self._journal.switch.note(form, self.switch.told(), self._clock())
+                self._noted = form, self.switch.arming
+        return form
 
     def on_bar(self) -> BarReport | None:
-        """Act on the newest closed bar.
+        """Act on the newest closed bar; with the switch at FLATTEN close what is held.
 
         Returns:
-            What happened; None where that bar was decided before or history is still too short.
+            What happened; None where that bar was decided before, history is still too short, or
+            the switch is at FLATTEN.
 
         Raises:
             BrokerUnavailable: A read failed; nothing was sent, try again later.
+            RiskHalt: The journal cannot be written, or it is another account.
         """
-        record = self._record
-        findings = self._reconciler.run(record, self._clock())
-        closed = self._closed_bars()
+        self._note_switch()  # first, for counts begin anew when it was armed
+        try:
+            findings = self._reconciler.run(self._record, self._clock())
+            if self._triggers is not None:
+                self._triggers.found(findings, self._clock())
+            if self.switch.read() is Form.FLATTEN:
+                self._flatten(findings)
+                return None
+            return self._bar(findings)
+        except (BrokerUnavailable, DataError) as problem:
+            if self._triggers is not None:
+                self._triggers.unanswered()
+            raise BrokerUnavailable(str(problem)) from problem
+
+    def _flatten(self, findings: Findings) -> tuple[OrderResult, ...]:
+        now = self._clock()
+        bar = now if self._record is None else self._record.bar_time_ns
+        return self._flattener.run(findings, bar, now)
+
+    def _bar(self, findings: Findings) -> BarReport | None:
+        closed = self._feed.closed_bars(self._record)
         if closed is None:
             return None
-        bars, context = closed
-        lock = self._journal.breaker.lock(record, self._strategy.env.breaker)
-        guards, quotes = self._guards(findings, lock), self._quotes(findings)
-        outlook = self._strategy.decide(
-            bars, lock.record, findings.balance, guards, context, quotes
-        )
-        intents = self._plan(outlook, findings)
-        changes = self._changes(outlook, findings, guards, quotes)
-        trip = self._commit(outlook, intents, findings, lock, sending=not changes)
-        self._record, bar = outlook.record, outlook.record.bar_time_ns
-        events = (*findings.events, *lock.events)
-        if changes:
-            events += self._sender.change_stops(changes, intents, bar)
-        return self._report(outlook, self._sender.send(intents, bar), events, trip)
-
-    def _closed_bars(self) -> tuple[list[Bars], list[Bars]] | None:
-        """The newest closed bars, and those of the context; None where there is no new one."""
-        known, kept = self._known_ns(), self._strategy.bars_kept
-        bars = [window.update(self._broker, known) for window in self._windows]
-        if min(len(one) for one in bars) < self._strategy.bars_needed:
-            return None
-        newest = max(int(one.time[-1]) for one in bars)
-        if self._record is not None and newest <= self._record.bar_time_ns:
-            return None
-        oldest = min(int(one.time[-min(kept, len(one))]) for one in bars)
-        bars = [
-            window.reaching(self._broker, oldest, known) if one.symbol in self._related else one
-            for window, one in zip(self._windows, bars, strict=True)
-        ]
-        context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
-        return bars, context
-
-    def _known_ns(self) -> int | None:
-        """With several symbols the newest quote of any: it closes the bars of those that rest."""
-        if len(self._instruments) == 1:
-            return None
-        now = self._clock()
-        return max(self._broker.tick_time_ns(one, now) for one in self._instruments)
-
-    def _guards(self, findings: Findings, lock: Lock) -> list[Guard | None]:
-        """Reconciliation's doubts; where there are none, a silent feed or failing orders."""
-        now = self._clock()
-        oldest = now - int(self._settings.oldest_tick_minutes * MINUTE_NS)
-        failing = Guard("too many failed orders", frozen=False) if lock.failing else None
-        return [
-            guard
-            or (
-                Guard("no fresh quote", frozen=True)
-                if self._broker.tick_time_ns(instrument, now) < oldest
-                else failing
-            )
-            for guard, instrument in zip(findings.guards, self._instruments, strict=True)
-        ]
-
-    def _quotes(self, findings: Findings) -> Quotes:
-        """Bid and ask in ticks of what is held under stops; None for the rest."""
-        quotes: list[tuple[int, int] | None] = []
-        for one, position in zip(self._instruments, findings.balance.positions, strict=True):
-            if self._strategy.managed and position.tickets:
-                quote = self._broker.quote(one)
-                quotes.append((one.ticks(quote.bid), one.ticks(quote.ask)))
-            else:
-                quotes.append(None)
-        return quotes
-
-    def _commit(
-        self,
-        outlook: Outlook,
-        intents: Sequence[Intent],
-        findings: Findings,
-        lock: Lock,
-        *,
-        sending: bool,
-    ) -> Trip | None:
-        """Journal a bar; returns the breaker's trip."""
-        now, limits = self._clock(), self._strategy.env.breaker
-        stopped = findings.balance.stopped_out
-        trip = trip_of(lock.record, outlook.record, limits, stopped, now)
-        self._journal.commit_bar(
-            outlook.record,
-            outlook.decisions,
-            intents,
-            findings.deals,
-            (*findings.events, *lock.events),
-            findings.account.equity,
-            at_ns=now,
-            trip=trip,
-            reset=lock.reset,
-            sending=sending,
-        )
-        return trip
-
-    def _plan(self, outlook: Outlook, findings: Findings) -> list[Intent]:
-        """The orders of all symbols, in order."""
-        hedging = findings.account.hedging
-        return [
-            intent
-            for slot, (decision, found) in enumerate(
-                zip(outlook.decisions, findings.balance.positions, strict=True)
-            )
-            for intent in plan(
-                self._tag,
-                slot,
-                decision,
-                [(one.ticket, one.steps) for one in found.tickets] if hedging else None,
-                self._least[slot],
-            )
-        ]
-
-    def _changes(
-        self,
-        outlook: Outlook,
-        findings: Findings,
-        guards: Sequence[Guard | None],
-        quotes: Quotes,
-    ) -> list[StopChange]:
-        """What moves the levels of all that is held to where the decision wants them."""
-        changes: list[StopChange] = []
-        for s, quoted in enumerate(quotes):
-            guard = guards[s]
-            if quoted is not None and (guard is None or not guard.frozen):
-                found, wanted = findings.balance.positions[s], outlook.record.positions[s]
-                changes += changes_of(self._instruments[s], found, wanted, quoted)
-        return changes
-
-    def _report(
-        self,
-        outlook: Outlook,
-        results: tuple[OrderResult, ...],
-        events: tuple[str, ...],
-        trip: Trip | None,
-    ) -> BarReport:
+        seen = self._see(findings, *closed)
+        record, actions = self._core.step(seen)
+        if self._triggers is not None:
+            self._triggers.valued(findings, actions.outlook.step_value)
+        self._commit(seen, actions)
+        self._record, bar, events = record, record.bar_time_ns, actions.events
+        if actions.changes:
+            events += self._sender.change_stops(actions.changes, actions.intents, bar)
+        results = self._sender.send(actions.orders, bar)
         lots = tuple(
             instrument.lots(position.steps)
-            for instrument, position in zip(
-                self._instruments, outlook.record.positions, strict=True
-            )
+            for instrument, position in zip(self._instruments, record.positions, strict=True)
         )
-        return BarReport(outlook, lots, results, events, trip)
+        return BarReport(actions.outlook, lots, results, events, actions.trip)
+
+    def _see(self, findings: Findings, bars: list[Bars], context: list[Bars]) -> Seen:
+        """Everything else that a decision needs, read in one go."""
+        now, form = self._clock(), self._note_switch()
+        doubts = zip(self._watch.doubts(bars, now), self._feed.doubts(), strict=True)
+        return Seen(
+            now,
+            findings,
+            self._lock(),
+            bars,
+            context,
+            self._feed.quotes(findings.balance),
+            tuple(watched or fed for watched, fed in doubts),
+            form,
+        )
+
+    def _lock(self) -> Lock:
+        return self._journal.breaker.lock(self._record, self._strategy.env.breaker)
+
+    def _commit(self, seen: Seen, actions: Actions) -> None:
+        """Journal a bar, before anything of it is sent."""
+        try:
+            self._journal.commit_bar(
+                actions.outlook.record,
+                actions.outlook.decisions,
+                actions.intents,
+                seen.findings.deals,
+                actions.events,
+                seen.findings.account.equity,
+                at_ns=seen.now_ns,
+                trip=actions.trip,
+                reset=seen.lock.reset,
+                sending=not actions.changes,
+            )
+        except sqlite3.Error as error:
+            raise RiskHalt(
+                f"the journal cannot be written ({error}): nothing is sent but what flattens; make "
+                "room on its disk"
+            ) from error

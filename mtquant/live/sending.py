@@ -1,23 +1,20 @@
 """Sender: hands to the broker what a committed bar wants, stops first, then orders.
 
-A stop is absolute and may be sent again, so it needs no intent: what became of it shows at the next
-bar, when the position is looked at. An order is sent at most once.
+Everything passes the gates (:mod:`mtquant.live.gates`) right before it is sent. A stop is absolute
+and may be sent again, so it needs no intent: what became of it shows at the next bar, when the
+position is looked at. An intent is sent at most once; an order that is answered by another price is
+tried again as another intent, through all the gates and at a fresh price, a few times a bar.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from mtquant.brokers.base import (
-    Broker,
-    Instrument,
-    MarketOrder,
-    OrderResult,
-    Outcome,
-    StopChange,
-)
-from mtquant.live.intents import Intent, IntentState
+from mtquant.brokers.base import Broker, OrderResult, Outcome, StopChange
+from mtquant.brokers.constants import TRADE_RETCODE_PRICE_CHANGED, TRADE_RETCODE_REQUOTE
+from mtquant.live.gates import Asked, Checker, Denied
+from mtquant.live.intents import Intent, IntentState, next_attempt
 from mtquant.live.journal import Journal
 
 _STATE_OF = {
@@ -26,7 +23,9 @@ _STATE_OF = {
     Outcome.PLACED: IntentState.PLACED,
     Outcome.NOT_EXECUTED: IntentState.NOT_EXECUTED,
     Outcome.AMBIGUOUS: IntentState.AMBIGUOUS,
+    Outcome.WITHHELD: IntentState.CANCELLED,
 }
+_ANOTHER_PRICE = (TRADE_RETCODE_REQUOTE, TRADE_RETCODE_PRICE_CHANGED)
 
 
 @dataclass(frozen=True)
@@ -36,12 +35,16 @@ class Sender:
     Attributes:
         broker: Connected.
         journal: With the bar that is sent.
-        instruments: By standard name.
+        checker: The gates.
+        clock: Present time, ns UTC.
+        attempts: Of one order in a bar, the first included.
     """
 
     broker: Broker
     journal: Journal
-    instruments: dict[str, Instrument]
+    checker: Checker
+    clock: Callable[[], int]
+    attempts: int = 2
 
     def change_stops(
         self, changes: Sequence[StopChange], intents: Sequence[Intent], bar_time_ns: int
@@ -58,47 +61,74 @@ class Sender:
         """
         events = []
         for change in changes:
-            result = self.broker.change_stops(change)
+            approved = self.checker.approve_change(change)
+            if isinstance(approved, Denied):
+                result = _withheld(approved)
+            else:
+                result = self.broker.change_stops(approved)
             if result.outcome is not Outcome.EXECUTED:
                 events.append(
                     f"{change.instrument.spec.name}: stop {change.stop:g} and target "
                     f"{change.take:g} are {result.outcome.value}: {result.text}"
                 )
-        self.journal.begin_sending(intents[:1], bar_time_ns, events)
+        self.journal.intents.begin_sending(intents[:1], bar_time_ns, events, self.clock())
         return tuple(events)
 
-    def send(self, intents: Sequence[Intent], bar_time_ns: int) -> tuple[OrderResult, ...]:
+    def send(self, orders: Sequence[Asked], bar_time_ns: int) -> tuple[OrderResult, ...]:
         """Send in order; each of a symbol only after the one before is wholly executed.
 
         Args:
-            intents: The first is marked as being sent, the others are planned.
+            orders: The first is marked as being sent, the others are planned.
             bar_time_ns: Open of their bar.
         """
         results: list[OrderResult] = []
-        queue = list(intents)
+        queue = list(orders)
         while queue:
-            intent = queue.pop(0)
-            result = self.broker.send(self._order(intent))
+            asked = queue.pop(0)
+            result = self.send_one(asked)
             results.append(result)
-            if result.outcome is not Outcome.EXECUTED:
-                # Left as planned, they are cancelled when the next bar reconciles.
-                queue = [later for later in queue if later.symbol != intent.symbol]
-            self.journal.settle(
-                intent,
+            queue = self._after(asked, result, queue)
+            self.journal.intents.settle(
+                asked.intent,
                 _STATE_OF[result.outcome],
                 bar_time_ns,
                 result,
-                then_sending=queue[0] if queue else None,
+                at_ns=self.clock(),
+                then_sending=queue[0].intent if queue else None,
             )
         return tuple(results)
 
-    def _order(self, intent: Intent) -> MarketOrder:
-        return MarketOrder(
-            self.instruments[intent.symbol],
-            intent.steps,
-            intent.magic,
-            intent.comment,
-            intent.stop_distance,
-            intent.take_distance,
-            intent.ticket,
-        )
+    def send_one(self, asked: Asked) -> OrderResult:
+        """Send one order, once, if it passes the gates; the journal is the caller's."""
+        approved = self.checker.approve(asked)
+        if isinstance(approved, Denied):
+            return _withheld(approved)
+        return self.broker.send(approved)
+
+    def _after(self, asked: Asked, result: OrderResult, queue: Sequence[Asked]) -> list[Asked]:
+        """What is sent next: the rest, of the same symbol only where nothing is open or missing."""
+        symbol = asked.intent.symbol
+        exposure = asked.exposure.answered(asked.intent.steps, result)
+        again = self._again(asked.intent, result)
+        left = [one for one in queue if one.intent.symbol != symbol]
+        if result.outcome is Outcome.EXECUTED or again is not None:
+            # Otherwise left as planned; they are cancelled when the next bar reconciles.
+            left = [
+                replace(one, exposure=exposure) if one.intent.symbol == symbol else one
+                for one in queue
+            ]
+        if again is None:
+            return left
+        return [replace(asked, intent=again, exposure=exposure), *left]
+
+    def _again(self, intent: Intent, result: OrderResult) -> Intent | None:
+        """Another attempt where the answer proves that nothing was done, for the price alone."""
+        if result.outcome is not Outcome.NOT_EXECUTED or result.retcode not in _ANOTHER_PRICE:
+            return None
+        tried = (intent.magic >> 4 & 7) + 1
+        return next_attempt(intent) if tried < self.attempts else None
+
+
+def _withheld(denied: Denied) -> OrderResult:
+    told = f"denied by gate '{denied.gate}': {denied.reason}"
+    return OrderResult(Outcome.WITHHELD, None, 0, 0.0, 0, 0, told)

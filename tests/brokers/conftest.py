@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mtquant.brokers.approval import issue
 from mtquant.brokers.base import BrokerPosition, Instrument, MarketOrder, OrderResult, StopChange
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal import SimulatedTerminal
@@ -126,12 +127,14 @@ class Desk:
         self.adapter, self.instrument = adapter_of(self.terminal)
 
     def send(self, steps: int, magic: int = 5, **changes: Any) -> OrderResult:
-        return self.adapter.send(MarketOrder(self.instrument, steps, magic, **changes))
+        order = MarketOrder(self.instrument, steps, magic, **changes)
+        return self.adapter.send(issue(order, "", lambda: ""))
 
     def change(self, stop: float, take: float = 0.0, ticket: int = 0) -> OrderResult:
         """Of the oldest position, unless a ticket is named."""
         ticket = ticket or self.positions[0].ticket
-        return self.adapter.change_stops(StopChange(self.instrument, ticket, stop, take))
+        change = StopChange(self.instrument, ticket, stop, take)
+        return self.adapter.change_stops(issue(change, "", lambda: ""))
 
     @property
     def positions(self) -> tuple[BrokerPosition, ...]:

@@ -8,11 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.approval import issue
 from mtquant.brokers.base import Instrument, MarketOrder, Outcome
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.mt5_requests import market_filling
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.timeframe import Timeframe
+
+
+def approved(action):
+    return issue(action, "", lambda: "")
+
 
 REQUEST_MODE, INSTANT, MARKET, EXCHANGE = range(4)
 
@@ -54,7 +60,7 @@ def test_a_bar_at_a_skipped_hour_betrays_a_wrong_clock(make, adapter_for):
 def test_an_order_its_deal_and_its_position(make, adapter_for):
     terminal = make([100.0, 101.0, 102.0])
     adapter, instrument = adapter_for(terminal)
-    result = adapter.send(MarketOrder(instrument, -7, magic=5, comment="c"))
+    result = adapter.send(approved(MarketOrder(instrument, -7, magic=5, comment="c")))
     assert (result.outcome, result.steps, result.price) == (Outcome.EXECUTED, -7, 101.0)
     (position,) = adapter.positions()
     assert instrument.steps(position.volume_lots) == -7
@@ -71,16 +77,16 @@ def test_an_order_its_deal_and_its_position(make, adapter_for):
 def test_refusals_and_silence(make, adapter_for, monkeypatch):
     terminal = make([100.0, 101.0, 102.0])
     adapter, instrument = adapter_for(terminal)
-    refused = adapter.send(MarketOrder(instrument, 9_900, magic=5))
+    refused = adapter.send(approved(MarketOrder(instrument, 9_900, magic=5)))
     assert (refused.outcome, refused.retcode, refused.steps) == (Outcome.NOT_EXECUTED, 10019, 0)
-    never_left = adapter.send(MarketOrder(instrument, 1, magic=-5))
+    never_left = adapter.send(approved(MarketOrder(instrument, 1, magic=-5)))
     assert never_left.outcome is Outcome.NOT_EXECUTED and "magic" in never_left.text
 
     def broken(request):
         raise ConnectionResetError("pipe")
 
     monkeypatch.setattr(terminal, "order_send", broken)
-    assert adapter.send(MarketOrder(instrument, 1, magic=6)).outcome is Outcome.AMBIGUOUS
+    assert adapter.send(approved(MarketOrder(instrument, 1, magic=6))).outcome is Outcome.AMBIGUOUS
     monkeypatch.setattr(terminal, "positions_get", lambda: None)
     with pytest.raises(BrokerUnavailable, match="positions_get failed"):
         adapter.positions()

@@ -247,9 +247,9 @@ def _close_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     opened: list[Journal] = []
     begin = Journal.__init__
 
-    def remember(self: Journal, path: Path, *, durable: bool = True) -> None:
+    def remember(self: Journal, path: Path, **options: Any) -> None:
+        begin(self, path, **options)
         opened.append(self)
-        begin(self, path, durable=durable)
 
     monkeypatch.setattr(Journal, "__init__", remember)
     yield

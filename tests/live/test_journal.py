@@ -77,22 +77,24 @@ def test_one_decision_per_symbol_and_bar(journal):
 def test_the_first_intent_is_being_sent_and_the_next_follows_its_outcome(journal):
     first, second = plan(7, 0, decision(held=-3, target=2))
     commit(journal, intents=[first, second])
-    assert journal.unfinished() == [replace(first, state=IntentState.SENDING), second]
-    assert journal.distances(second.magic) == (120, 340)
-    assert journal.distances(first.magic) == (0, 0) == journal.distances(99)
+    assert journal.intents.unfinished() == [replace(first, state=IntentState.SENDING), second]
+    assert journal.intents.distances(second.magic) == (120, 340)
+    assert journal.intents.distances(first.magic) == (0, 0) == journal.intents.distances(99)
     result = OrderResult(Outcome.EXECUTED, 10009, 3, 2000.0, 11, 12, "done")
-    journal.settle(first, IntentState.EXECUTED, NOON, result, then_sending=second)
-    (open_one,) = journal.unfinished()
+    journal.intents.settle(
+        first, IntentState.EXECUTED, NOON, result, at_ns=NOON, then_sending=second
+    )
+    (open_one,) = journal.intents.unfinished()
     assert (open_one.magic, open_one.state) == (second.magic, IntentState.SENDING)
-    assert journal.executed_since(NOON) == {"XAUUSD": 3}
+    assert journal.intents.executed_since(NOON) == {"XAUUSD": 3}
 
 
 def test_where_stops_are_moved_first_the_first_intent_waits(journal):
     (intent,) = plan(7, 0, decision())
     journal.commit_bar(RECORD, [], [intent], [], [], 1.0, at_ns=NOON, sending=False)
-    assert journal.unfinished() == [intent]
-    journal.begin_sending([intent], NOON, ["stop refused"])
-    assert journal.unfinished() == [replace(intent, state=IntentState.SENDING)]
+    assert journal.intents.unfinished() == [intent]
+    journal.intents.begin_sending([intent], NOON, ["stop refused"], NOON)
+    assert journal.intents.unfinished() == [replace(intent, state=IntentState.SENDING)]
     assert journal.events() == [(NOON, "stop refused")]
 
 
@@ -110,7 +112,7 @@ def test_other_schemas_are_refused(journal, version):
         database.execute(f"PRAGMA user_version = {version}")
     database.close()
     with pytest.raises(
-        ConfigError, match=f"schema version {version}, this mtquant reads 5; choose"
+        ConfigError, match=f"schema version {version}, this mtquant reads 6; choose"
     ):
         Journal(journal.path)
 

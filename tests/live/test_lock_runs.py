@@ -295,6 +295,8 @@ def test_a_closed_market_is_no_failure(make_world, tmp_path):
     desk.terminal.account.tape.market["tradable"][:] = 0
     desk.run(6)
     with sqlite3.connect(desk.path) as database:
-        rows = database.execute("SELECT retcode, failed FROM intent").fetchall()
+        rows = database.execute(
+            "SELECT retcode, failed FROM outcome WHERE retcode NOT NULL"
+        ).fetchall()
     database.close()
     assert rows == [(mt5.TRADE_RETCODE_MARKET_CLOSED, 0)] * 6

@@ -14,7 +14,8 @@ from mtquant.brokers.terminal_records import TradeDeal
 from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.live.journal import Journal
 from mtquant.live.paper import paper_bars, paper_runner
-from mtquant.live.runner import Runner, RunnerSettings
+from mtquant.live.runner import Runner
+from mtquant.live.settings import RunnerSettings
 
 REQUEST = {
     "action": mt5.TRADE_ACTION_DEAL,

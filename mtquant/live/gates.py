@@ -1,0 +1,261 @@
+"""Checker: the gates between an intent and the broker, in their order, and the only way through.
+
+    kill switch, one writer, account, reconciled, fresh, calendar, limits, throttle, breaker
+
+and, as the last thing before the call, the switch and the decision's age once more. A gate answers
+with what stands against the order, or nothing; one that fails in any way denies. Reducing what is
+proven to be held passes most of them: doubt stops increases, not the way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mtquant.brokers.approval import Approved, issue
+from mtquant.brokers.base import (
+    AccountState,
+    Broker,
+    Instrument,
+    MarketOrder,
+    Quote,
+    StopChange,
+)
+from mtquant.config.live import LiveLimits
+from mtquant.live.counts import Counts
+from mtquant.live.decision import Guard
+from mtquant.live.exposure import Exposure
+from mtquant.live.intents import Intent
+from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.writer import WriterLock
+from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS
+from mtquant.market.timeframe import MINUTE_NS
+from mtquant.risk.breaker import LEVEL_2
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An order before the gates.
+
+    Attributes:
+        intent: What is to be sent.
+        exposure: Of its symbol, before it.
+        decided_ns: When it was decided, on the runner's clock.
+        guard: What reconciliation, feed, model or failed orders say of the symbol.
+        level: Of the circuit breaker.
+        price: Bid of the last closed bar.
+        step_value: Of one lot step at that price, account currency.
+        other_value: Of what the other symbols may come to, account currency.
+    """
+
+    intent: Intent
+    exposure: Exposure
+    decided_ns: int
+    guard: Guard | None = None
+    level: int = 0
+    price: float = 0.0
+    step_value: float = 0.0
+    other_value: float = 0.0
+
+    @property
+    def reduces(self) -> bool:
+        """Whether it can only make the position smaller."""
+        return self.exposure.reduced_by(self.intent.steps)
+
+
+@dataclass(frozen=True)
+class Denied:
+    """An order that did not pass.
+
+    Attributes:
+        gate: Which one denied.
+        reason: Why.
+    """
+
+    gate: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checker:
+    """Approves orders for one runner, and nobody else does.
+
+    Attributes:
+        broker: Asked for account and quotes.
+        instruments: By standard name.
+        account: As it was when the runner started.
+        switch: The kill switch.
+        counts: Of the journal.
+        clock: Present time, ns UTC.
+        limits: None on paper alone.
+        writer: Held for the runner's life; None on paper alone.
+        oldest_tick_ns: Age of the oldest quote that an increase is sent at.
+        most_age_ns: Of a decision.
+        calendar: Whether a symbol's market is open now.
+    """
+
+    broker: Broker
+    instruments: dict[str, Instrument]
+    account: AccountState
+    switch: KillSwitch
+    counts: Counts
+    clock: Callable[[], int]
+    limits: LiveLimits | None
+    writer: WriterLock | None
+    oldest_tick_ns: int
+    most_age_ns: int
+    calendar: Callable[[Instrument], bool]
+
+    def approve(self, asked: Asked) -> Approved | Denied:
+        """Hold an order against every gate; any failure denies."""
+        for name, gate in GATES:
+            try:
+                against = gate(self, asked)
+            except Exception as problem:
+                against = f"could not be judged: {problem!r}"
+            if against:
+                return Denied(name, against)
+        intent = asked.intent
+        order = MarketOrder(
+            self.instruments[intent.symbol],
+            intent.steps,
+            intent.magic,
+            intent.comment,
+            intent.stop_distance,
+            intent.take_distance,
+            intent.ticket,
+        )
+        digest = "" if self.limits is None else self.limits.digest
+        return issue(order, digest, lambda: self._last_look(asked))
+
+    def approve_change(self, change: StopChange) -> Approved | Denied:
+        """Hold a change of stops, which sends no volume, against the first gates."""
+        form = self.switch.read()
+        if form is Form.HARD:
+            return Denied("kill switch", f"is at {form.name}")
+        if self.writer is not None and not self.writer.held():
+            return Denied("one writer", "the lock is lost")
+        return issue(change, "", lambda: _killed(self.switch.read(), reduces=True))
+
+    def _last_look(self, asked: Asked) -> str:
+        return _killed(self.switch.read(), reduces=asked.reduces) or _too_old(self, asked)
+
+
+def _killed(form: Form, *, reduces: bool) -> str:
+    allowed = form is Form.ARMED or (reduces and form is not Form.HARD)
+    return "" if allowed else f"the kill switch is at {form.name}"
+
+
+def _too_old(checker: Checker, asked: Asked) -> str:
+    age = checker.clock() - asked.decided_ns
+    return "" if 0 <= age <= checker.most_age_ns else f"decided {age / SECOND_NS:g} s ago"
+
+
+def _switch(checker: Checker, asked: Asked) -> str:
+    return _killed(checker.switch.read(), reduces=asked.reduces)
+
+
+def _one_writer(checker: Checker, asked: Asked) -> str:
+    if checker.writer is None:
+        return "" if checker.limits is None else "no lock is held"
+    return "" if checker.writer.held() else "the lock is lost: another runner may write"
+
+
+def _account(checker: Checker, asked: Asked) -> str:
+    """The terminal may have been switched to another account at any time."""
+    now, was = checker.broker.account(), checker.account
+    for name in ("login", "server", "currency", "is_demo", "hedging"):
+        if getattr(now, name) != getattr(was, name):
+            return f"{name} is {getattr(now, name)} and was {getattr(was, name)} at the start"
+    return ""
+
+
+def _reconciled(checker: Checker, asked: Asked) -> str:
+    guard = asked.guard
+    if guard is None or (asked.reduces and not guard.frozen):
+        return ""
+    return guard.reason
+
+
+def _fresh(checker: Checker, asked: Asked) -> str:
+    if asked.reduces:
+        return ""
+    now, instrument = checker.clock(), checker.instruments[asked.intent.symbol]
+    age = now - checker.broker.tick_time_ns(instrument, now)
+    if age > checker.oldest_tick_ns:
+        return f"the last quote is {age / SECOND_NS:g} s old"
+    return ""
+
+
+def _calendar(checker: Checker, asked: Asked) -> str:
+    open_ = checker.calendar(checker.instruments[asked.intent.symbol])
+    return "" if open_ else "the market is closed"
+
+
+def _limits(checker: Checker, asked: Asked) -> str:
+    limits, intent = checker.limits, asked.intent
+    if limits is None or asked.reduces:
+        return ""
+    instrument = checker.instruments[intent.symbol]
+    quote = checker.broker.quote(instrument)
+    for name, value, most in _measured(instrument, asked, limits, quote):
+        if not value <= most:  # nor what is not a number
+            return f"{name} would be {value:g} and may be {most:g}"
+    return ""
+
+
+def _measured(
+    instrument: Instrument, asked: Asked, limits: LiveLimits, quote: Quote
+) -> list[tuple[str, float, float]]:
+    """``(what, value, limit)`` of everything that is capped."""
+    intent, exposure, name = asked.intent, asked.exposure, asked.intent.symbol
+    price = quote.ask if intent.steps > 0 else quote.bid
+    step_value = asked.step_value * price / asked.price if asked.price > 0.0 else float("nan")
+    moved, worst = exposure.moved + abs(intent.steps), exposure.unproven(intent.steps).worst
+    lots = instrument.lots
+    return [
+        ("lots of the order", lots(abs(intent.steps)), limits.max_order_lots[name]),
+        ("value of the order", abs(intent.steps) * step_value, limits.max_order_value),
+        ("lots moved in one bar", lots(moved), limits.max_delta_lots[name]),
+        ("lots of the position", lots(worst), limits.max_position_lots[name]),
+        (
+            "value of all positions",
+            worst * step_value + asked.other_value,
+            limits.max_account_value,
+        ),
+        ("distance from the last bar", abs(price / asked.price - 1.0), limits.price_collar),
+    ]
+
+
+def _throttle(checker: Checker, asked: Asked) -> str:
+    """Counted from the journal, the order in hand included: it stands there as being sent."""
+    limits, now = checker.limits, checker.clock()
+    if limits is None or asked.reduces:
+        return ""
+    armed = checker.counts.armed_since()  # by somebody who has looked at what was sent before
+    for name, span, most in (
+        ("minute", MINUTE_NS, limits.orders_per_minute),
+        ("hour", HOUR_NS, limits.orders_per_hour),
+        ("day", DAY_NS, limits.orders_per_day),
+    ):
+        if checker.counts.sent_since(max(now - span, armed)) > most:
+            return f"more than {most} orders within a {name}"
+    return ""
+
+
+def _breaker(checker: Checker, asked: Asked) -> str:
+    return "" if asked.reduces or asked.level < LEVEL_2 else f"it is at LEVEL_{asked.level}"
+
+
+GATES: tuple[tuple[str, Callable[[Checker, Asked], str]], ...] = (
+    ("kill switch", _switch),
+    ("one writer", _one_writer),
+    ("account", _account),
+    ("reconciled", _reconciled),
+    ("fresh", _fresh),
+    ("calendar", _calendar),
+    ("limits", _limits),
+    ("throttle", _throttle),
+    ("breaker", _breaker),
+)
+"""In the order in which they judge."""

@@ -1,0 +1,76 @@
+"""Triggers: what makes the kill switch fall by itself; only a person arms it again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import isfinite
+
+from mtquant.config.live import LiveLimits
+from mtquant.live.journal import Journal
+from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.reconcile import Findings
+from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS
+
+
+@dataclass
+class Triggers:
+    """Of one runner.
+
+    Attributes:
+        switch: What falls.
+        journal: Whose counts begin anew when somebody arms the switch.
+        limits: What makes it fall.
+        monotonic_ns: A clock that nobody sets, for time-outs.
+    """
+
+    switch: KillSwitch
+    journal: Journal
+    limits: LiveLimits
+    monotonic_ns: Callable[[], int]
+    _answered_ns: int | None = field(default=None, init=False)
+
+    def started(self, now_ns: int) -> None:
+        """Judge how often it has started of late."""
+        starts = self.journal.counts.starts_since(self._from(now_ns - HOUR_NS))
+        if starts > self.limits.starts_per_hour:
+            self.switch.kill(Form.REDUCE, f"{starts} starts within an hour")
+
+    def unanswered(self) -> None:
+        """The terminal did not answer."""
+        now = self.monotonic_ns()
+        if self._answered_ns is None:
+            self._answered_ns = now
+        silent = (now - self._answered_ns) / SECOND_NS
+        if silent >= self.limits.connection_lost_seconds:
+            self._fall(f"no connection for {silent:.0f} s")
+
+    def found(self, findings: Findings, now_ns: int) -> None:
+        """Judge what reconciliation has found."""
+        self._answered_ns = self.monotonic_ns()
+        limits, counts = self.limits, self.journal.counts
+        if findings.split:
+            self.switch.kill(Form.HARD, findings.split)
+        if findings.foreign and limits.on_foreign == "halt":
+            self.switch.kill(Form.REDUCE, "; ".join(findings.foreign))
+        if not isfinite(findings.account.equity):
+            self._fall("the account's equity is unknown")
+        since = self._from(now_ns - DAY_NS)
+        if counts.sent_since(since) >= limits.orders_per_day:
+            self._fall(f"{limits.orders_per_day} orders within a day")
+        if counts.executed_since(since) >= limits.executions_per_day:
+            self._fall(f"{limits.executions_per_day} trades within a day")
+
+    def valued(self, findings: Findings, step_value: Sequence[float]) -> None:
+        """Judge what is held, at account currency per lot step of each symbol."""
+        held = [position.steps for position in findings.balance.positions]
+        value = sum(abs(steps) * one for steps, one in zip(held, step_value, strict=True))
+        if not value <= self.limits.max_position_value:
+            self._fall(f"positions are worth {value:,.0f}")
+
+    def _fall(self, reason: str) -> None:
+        self.switch.kill(Form[self.limits.on_trigger.upper()], reason)
+
+    def _from(self, at_ns: int) -> int:
+        """Where a count begins: not before somebody has armed the switch."""
+        return max(at_ns, self.journal.counts.armed_since())
