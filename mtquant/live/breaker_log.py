@@ -7,6 +7,7 @@ process dies.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -152,7 +153,9 @@ class BreakerLog:
 
     def _rules(self) -> BreakerConfig:
         known = dict(self._database.execute("SELECT key, value FROM run ORDER BY id"))
-        return BreakerConfig.model_validate({name: known[name] for name in KEPT if name in known})
+        return BreakerConfig.model_validate(
+            {name: json.loads(known[name]) for name in KEPT if name in known}
+        )
 
     def _now_ns(self, real_ns: int) -> int:
         """The present on the clock of the journal: the bars' is where its newest bar stands."""

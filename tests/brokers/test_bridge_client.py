@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.approval import issue
 from mtquant.brokers.base import MarketOrder, Outcome
 from mtquant.brokers.bridge_calls import CALLS, Scope
 from mtquant.brokers.bridge_client import BridgeClient, ClientPatience
@@ -202,7 +203,8 @@ def test_no_bridge_at_all(bridge, adapter_for, terminal):
     with pytest.raises(BrokerUnavailable, match="No connection to the bridge"):
         adapter.positions()
     adapter._fillings[instrument.broker_name] = mt5.ORDER_FILLING_FOK
-    assert adapter.send(MarketOrder(instrument, 1, magic=5)).outcome is Outcome.AMBIGUOUS
+    order = issue(MarketOrder(instrument, 1, magic=5), "", lambda: "")
+    assert adapter.send(order).outcome is Outcome.AMBIGUOUS
 
 
 def test_a_read_token_sends_nothing_and_that_is_proven(bridge, terminal):

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.approval import issue
 from mtquant.brokers.base import Instrument, MarketOrder, OrderState, Outcome, StopChange
 from mtquant.brokers.fault_plans import CATALOGUE
 from mtquant.brokers.mt5_requests import (
@@ -22,7 +23,7 @@ from mtquant.brokers.mt5_requests import (
     order_request,
     place_request,
 )
-from mtquant.brokers.orders import OpenOrder, OrderKind, PendingChange, PendingOrder
+from mtquant.brokers.orders import OpenOrder, OrderKind, PendingCancel, PendingChange, PendingOrder
 from mtquant.brokers.retcodes import outcome_of_placing
 from mtquant.brokers.terminal_faults import FaultyTerminal
 from mtquant.brokers.terminal_requests import parse_request
@@ -41,7 +42,7 @@ def placing(desk):
 
         def place(kind, steps, price, **more):
             order = PendingOrder(opened.instrument, kind, steps, price, magic=9, **more)
-            return opened.adapter.place(order)
+            return opened.adapter.place(issue(order, "", lambda: ""))
 
         return opened, place
 
@@ -72,15 +73,17 @@ def test_orders_are_changed_and_cancelled(placing):
     ticket = place(STOP, -3, 100.5).order
     change = PendingChange(opened.instrument, ticket, 100.0, stop=101.0)
     for _ in range(2):  # the second time it stands so already
-        assert opened.adapter.modify(change).outcome is Outcome.EXECUTED
+        assert opened.adapter.modify(issue(change, "", lambda: "")).outcome is Outcome.EXECUTED
     (order,) = opened.adapter.open_orders()
     assert (order.kind, order.volume_lots, order.price) == (STOP, -0.03, 100.0)
     assert (order.stop, order.take, order.day) == (101.0, 0.0, False)
-    bad = opened.adapter.modify(replace(change, price=105.0))
+    wrong = replace(change, price=105.0)
+    bad = opened.adapter.modify(issue(wrong, "", lambda: ""))
     assert (bad.outcome, bad.retcode) == (Outcome.NOT_EXECUTED, mt5.TRADE_RETCODE_INVALID_PRICE)
-    cancelled = opened.adapter.cancel(opened.instrument, ticket)
+    gone = PendingCancel(opened.instrument, ticket)
+    cancelled, again = (opened.adapter.cancel(issue(gone, "", lambda: "")) for _ in range(2))
     assert (cancelled.outcome, cancelled.steps) == (Outcome.EXECUTED, 0)
-    assert opened.adapter.cancel(opened.instrument, ticket).outcome is Outcome.NOT_EXECUTED
+    assert again.outcome is Outcome.NOT_EXECUTED
     (past,) = opened.adapter.past_orders(opened.terminal.now_ns())
     assert past.state is OrderState.DEAD and opened.adapter.open_orders() == ()
 
@@ -153,7 +156,9 @@ def test_stops_inside_the_freeze_level_are_left_alone(desk):
     assert made.change(101.0).outcome is Outcome.EXECUTED
     assert made.change(101.5, ticket=5).retcode == mt5.TRADE_RETCODE_POSITION_CLOSED
     made.terminal._plan[made.terminal._number] = CATALOGUE["positions fail"]
-    blind = made.adapter.change_stops(StopChange(made.instrument, 5, 1.0, 0.0))
+    blind = made.adapter.change_stops(
+        issue(StopChange(made.instrument, 5, 1.0, 0.0), "", lambda: "")
+    )
     assert blind.outcome is Outcome.NOT_EXECUTED and "positions_get failed" in blind.text
 
 

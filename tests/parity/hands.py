@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from mtquant.agents.base import Float32
+from mtquant.brokers.approval import issue
 from mtquant.brokers.base import Instrument, MarketOrder, OrderResult, Outcome
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.envs.scenario import Scenario
@@ -60,7 +61,7 @@ class Hand:
         if quoted is not None:
             wanted = HeldPosition.of(book.positions[0, 0], found)
             for change in changes_of(self.instrument, found, wanted, quoted):
-                result = self.adapter.change_stops(change)
+                result = self.adapter.change_stops(issue(change, "", lambda: ""))
                 assert result.outcome is Outcome.EXECUTED, result.text
         return Done(decision, self._send(decision, found))
 
@@ -105,7 +106,7 @@ class Hand:
                 intent.take_distance,
                 intent.ticket,
             )
-            results.append(self.adapter.send(order))
+            results.append(self.adapter.send(issue(order, "", lambda: "")))
             if results[-1].outcome is not Outcome.EXECUTED:
                 break
         return tuple(results)
