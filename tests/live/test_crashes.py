@@ -186,7 +186,7 @@ class WatchedTerminal(SimulatedTerminal):
         return super().order_send(request)
 
 
-def test_an_intent_is_committed_before_it_is_sent(world, tmp_path):
+def test_A3_an_intent_is_committed_before_it_is_sent(world, tmp_path):
     terminal = world.terminal(WatchedTerminal)
     terminal.path = tmp_path / "journal.db"
     journal = Journal(terminal.path)

@@ -67,7 +67,7 @@ def test_a_record_survives_to_the_last_bit(journal):
     again.close()
 
 
-def test_one_decision_per_symbol_and_bar(journal):
+def test_C4_one_decision_per_symbol_and_bar(journal):
     commit(journal)
     with pytest.raises(sqlite3.IntegrityError):
         commit(journal)

@@ -43,7 +43,7 @@ def running(make_world, tmp_path):
 @pytest.mark.parametrize(
     "function", ["positions_get", "orders_get", "history_deals_get", "account_info"]
 )
-def test_none_is_unknown_and_never_flat(running, monkeypatch, function):
+def test_A7_none_is_unknown_and_never_flat(running, monkeypatch, function):
     _, terminal, runner, _ = running
     monkeypatch.setattr(terminal, function, lambda *args, **kwargs: None)
     orders = len(terminal.account.orders)
@@ -52,7 +52,7 @@ def test_none_is_unknown_and_never_flat(running, monkeypatch, function):
     assert len(terminal.account.orders) == orders
 
 
-def test_a_manual_trade_is_noticed_and_stops_increases(running):
+def test_B7_a_manual_trade_is_noticed_and_stops_increases(running):
     _, terminal, runner, journal = running
     assert terminal.order_send(REQUEST).retcode == mt5.TRADE_RETCODE_DONE
     terminal.advance()
@@ -144,7 +144,7 @@ def test_a_journal_belongs_to_one_account_and_strategy(running, tmp_path):
         paper_runner(terminal, journal, world.strategy(), "other")
 
 
-def test_a_silent_feed_stops_orders(make_world, tmp_path):
+def test_C1_a_silent_feed_stops_orders(make_world, tmp_path):
     world = make_world(300)
     terminal = world.terminal()
     instruments = [Instrument(world.specs[0], "XAUUSD")]
@@ -164,7 +164,7 @@ def test_a_silent_feed_stops_orders(make_world, tmp_path):
     assert not terminal.account.orders
 
 
-def test_missed_bars_are_not_replayed_but_counted(make_world, tmp_path):
+def test_A11_missed_bars_are_not_replayed_but_counted(make_world, tmp_path):
     """An outage over bars in which nothing would have been done leaves the same record."""
     world, gap = make_world(300), 3
 

@@ -1,0 +1,91 @@
+"""Fault schedules: many lives of a runner on a terminal that goes wrong, judged by an oracle.
+
+    python benchmarks/fault_schedules.py [--random 75000] [--pairs 174600] [--workers 2] [--seed 1]
+    python benchmarks/fault_schedules.py --replay '22=requote,31=dies after'
+
+Plays all single faults, a sample of the pairs (all of them where ``--pairs`` allows) and random
+plans of three to eight faults, prints rates and every violation with the command that replays its
+smallest form, and ends with 1 if there was one. Journals lie in memory where the machine has it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "faults"))
+
+import schedules
+
+
+@cache
+def folder() -> Path:
+    memory = Path("/dev/shm")
+    return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
+
+
+def play(plans: list[dict[int, str]]) -> list[tuple[str, list[str]]]:
+    """Violations of a batch, each with its smallest plan."""
+    found = []
+    for plan in plans:
+        broken = schedules.broken(plan, folder() / "journal.db")
+        if broken:
+            found.append(schedules.smallest(plan, folder() / "journal.db"))
+    return found
+
+
+def batches(plans: Iterator[dict[int, str]], size: int = 50) -> Iterator[list[dict[int, str]]]:
+    while batch := list(islice(plans, size)):
+        yield batch
+
+
+def replay(text: str) -> int:
+    plan = dict((int(n), name) for n, name in (one.split("=", 1) for one in text.split(",")))
+    broken = schedules.broken(plan, folder() / "journal.db")
+    print("\n".join(broken) or "nothing is broken")
+    return 1 if broken else 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--random", type=int, default=75_000)
+    parser.add_argument("--pairs", type=int, default=174_600)
+    parser.add_argument("--singles", type=int, default=10**9)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--replay", default="")
+    options = parser.parse_args()
+    if options.replay:
+        return replay(options.replay)
+    rng, failures = np.random.default_rng(options.seed), 0
+    kinds = {
+        "single": schedules.single_plans(rng, options.singles),
+        "pair": schedules.pair_plans(rng, options.pairs),
+        "random": schedules.random_plans(rng, options.random),
+    }
+    with ProcessPoolExecutor(options.workers) as pool:
+        for kind, plans in kinds.items():
+            began, count = time.perf_counter(), 0
+            for batch, found in zip(
+                *(lambda all_: (all_, pool.map(play, all_)))(list(batches(plans))), strict=True
+            ):
+                count += len(batch)
+                for command, broken in found:
+                    failures += 1
+                    print(f"{command}\n    {broken[0]}", flush=True)
+            spent = time.perf_counter() - began
+            print(f"{kind:<7} {count:>8,} schedules  {spent:8.1f} s  {failures} violations")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Plans by name, so that they can be printed, replayed and sent to other processes."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+
+import harness
+import numpy as np
+
+from mtquant.brokers.fault_plans import CATALOGUE, DEATHS, random_plan, shrunk
+from mtquant.brokers.faults import Fault
+
+NAMES: Mapping[str, Fault] = {**CATALOGUE, **DEATHS}
+_NAMES = {fault: name for name, fault in NAMES.items()}
+Plan = dict[int, str]
+
+
+@cache
+def stage() -> harness.Stage:
+    return harness.Stage()
+
+
+def broken(plan: Plan, path: Path) -> list[str]:
+    """What a plan breaks, in words."""
+    faults = {number: NAMES[name] for number, name in plan.items()}
+    return harness.play(stage(), faults, path).broken
+
+
+def smallest(plan: Plan, path: Path) -> tuple[str, list[str]]:
+    """The command that replays the smallest part of a plan that fails still, and what it breaks."""
+    faults = {number: NAMES[name] for number, name in plan.items()}
+    least = shrunk(faults, lambda part: bool(harness.play(stage(), part, path).broken))
+    return harness.told(least, _NAMES), harness.play(stage(), least, path).broken
+
+
+def _named(plan: Mapping[int, Fault]) -> Plan:
+    return {number: _NAMES[fault] for number, fault in plan.items()}
+
+
+def single_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+    """All single faults, or so many of them by chance."""
+    yield from _named_sample(rng, count, 1)
+
+
+def pair_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+    """All pairs, or so many of them by chance."""
+    yield from _named_sample(rng, count, 2)
+
+
+def random_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+    """Three to eight faults each."""
+    for _ in range(count):
+        yield _named(random_plan(rng, _calls(), tuple(NAMES.values())))
+
+
+@cache
+def _calls() -> dict[int, str]:
+    """Of an undisturbed life, by number."""
+    with tempfile.TemporaryDirectory() as folder:
+        return dict(enumerate(harness.play(stage(), {}, Path(folder) / "journal.db").calls))
+
+
+def _named_sample(rng: np.random.Generator, count: int, size: int) -> Iterator[Plan]:
+    """``count`` distinct plans of ``size`` faults, all of them where there are not more."""
+    fitting = [
+        (number, name)
+        for number, function in _calls().items()
+        for name, fault in NAMES.items()
+        if fault.applies(function)
+    ]
+    if size == 1:
+        chosen = rng.permutation(len(fitting))[:count]
+        yield from (dict([fitting[k]]) for k in chosen)
+        return
+    seen: set[tuple[int, int]] = set()
+    while len(seen) < count:
+        one, other = sorted(int(k) for k in rng.integers(len(fitting), size=2))
+        if fitting[one][0] != fitting[other][0] and (one, other) not in seen:
+            seen.add((one, other))
+            yield dict([fitting[one], fitting[other]])

@@ -1,0 +1,46 @@
+"""Every mutant of the safety code is killed: the tests of this folder fail on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mutants
+import pytest
+
+ROOT = Path(__file__).parents[2]
+KILLERS = (
+    "tests/faults/test_gates.py",
+    "tests/faults/test_kill_switch.py",
+    "tests/faults/test_feed.py",
+    "tests/faults/test_disk.py",
+    "tests/live/test_chain.py",
+    "tests/brokers/test_retcodes.py",
+    "tests/faults/test_schedules.py",
+)
+
+
+def test_every_mutant_changes_one_place():
+    assert len(set(mutants.MUTANTS)) == len(mutants.MUTANTS) >= 40
+    for file, old, new in mutants.MUTANTS:
+        text = (ROOT / "mtquant" / file).read_text(encoding="utf-8")
+        assert text.count(old) == 1 and old != new, (file, old)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("number", range(len(mutants.MUTANTS)))
+def test_a_mutant_is_killed(number, tmp_path):
+    file, old, new = mutants.MUTANTS[number]
+    for folder in ("mtquant", "tests", "configs", "envs"):
+        shutil.copytree(ROOT / folder, tmp_path / folder)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    path = tmp_path / "mtquant" / file
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", *KILLERS]
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 1, f"{file}: {old!r} -> {new!r} survives\n{ran.stdout[-2000:]}"
