@@ -58,7 +58,7 @@ class Late(OrderFault):
     def strike(self, terminal: FaultyTerminal, call: Call) -> Any:
         """Keep it for later, if the server would take it at all."""
         request = terminal.parsed(call)
-        ticket = terminal.keep(request, self.bars, self.calls)
+        ticket = terminal.keep(request, self.bars, self.calls, shown=self.code == 0)
         if ticket == 0:
             return call.answer()
         if self.code:

@@ -13,13 +13,15 @@ from functools import wraps
 from typing import Any
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.faults import Call, Fault, FaultPlan
+from mtquant.brokers.faults import Call, Fault, FaultPlan, changed
 from mtquant.brokers.lasting_faults import Around, Lasting
 from mtquant.brokers.terminal import SimulatedTerminal
 from mtquant.brokers.terminal_account import SimulatedAccount
-from mtquant.brokers.terminal_records import OrderSendResult, TradeRequest
+from mtquant.brokers.terminal_records import OrderSendResult, TradeOrder, TradeRequest
 from mtquant.brokers.terminal_requests import only, parse_request
 from mtquant.market.symbols import SymbolSpec
+
+_COMMON = ("symbol", "type", "type_filling", "type_time", "magic", "comment", "sl", "tp")
 
 
 @dataclass
@@ -180,17 +182,40 @@ class FaultyTerminal(SimulatedTerminal):
         """The struct of an answer."""
         return self._answer(request, retcode, **values)
 
-    def keep(self, request: TradeRequest, bars: int, calls: int) -> int:
+    def keep(self, request: TradeRequest, bars: int, calls: int, *, shown: bool) -> int:
         """Execute an order or a change later; its ticket, 0 where the server would refuse it now.
 
         An order waits on while its market is shut.
+
+        Args:
+            request: What was asked.
+            bars: How many bars later.
+            calls: How many calls of that bar come before it.
+            shown: Whether it is among the working orders until then.
         """
         _, verdict = self._judge(request)
         if verdict.retcode:
             return 0
         ticket = self.account.history.new_ticket()
         self._kept.append(_Kept(request, ticket, _Countdown(bars, calls)))
+        if shown and request.action == mt5.TRADE_ACTION_DEAL:
+            self.account.pending.in_work[ticket] = self._in_work(request, ticket)
         return ticket
+
+    def _in_work(self, request: TradeRequest, ticket: int) -> TradeOrder:
+        """A market order that the server has accepted and not executed yet."""
+        now = self.account.now_seconds()
+        common = {name: getattr(request, name) for name in _COMMON}
+        return TradeOrder.of(
+            ticket=ticket,
+            time_setup=now,
+            time_setup_msc=now * 1000,
+            state=mt5.ORDER_STATE_STARTED,
+            reason=mt5.ORDER_REASON_EXPERT,
+            volume_initial=request.volume,
+            volume_current=request.volume,
+            **common,
+        )
 
     def execute_part(self, request: TradeRequest, fraction: float) -> OrderSendResult | None:
         """Execute a part of a market order; None where the server would refuse it anyway."""
@@ -217,7 +242,13 @@ class FaultyTerminal(SimulatedTerminal):
         waiting, self._kept = self._kept, []
         for kept in waiting:
             shut = self.finished or not self.account.tradable(self._index[kept.request.symbol])
-            if is_due(kept.due) and not shut:
-                self._serve(kept.request, kept.ticket)
-            else:
+            if not is_due(kept.due) or shut:
                 self._kept.append(kept)
+                continue
+            done = self._serve(kept.request, kept.ticket)
+            accepted = self.account.pending.in_work.pop(kept.ticket, None)
+            if accepted is not None and not done.deal:
+                now = self.account.now_seconds()
+                ended = {"time_done": now, "time_done_msc": now * 1000}
+                dead = changed(accepted, state=mt5.ORDER_STATE_REJECTED, **ended)
+                self.account.history.orders.append(dead)

@@ -34,7 +34,7 @@ class ListingCalls(TerminalState):
     @api
     def orders_total(self) -> int | None:
         """How many orders are working; market orders are executed or refused at once."""
-        return len(self.account.pending)
+        return len(self.account.pending.shown())
 
     @api
     def orders_get(

@@ -23,11 +23,16 @@ MOST_ORDERS = 100
 
 
 class Pending:
-    """Limit and stop orders that wait for their price."""
+    """Limit and stop orders that wait for their price.
+
+    Attributes:
+        in_work: Market orders by ticket that the server has accepted and not executed yet.
+    """
 
     def __init__(self, account: SimulatedAccount) -> None:
         """None so far."""
         self._account = account
+        self.in_work: dict[int, TradeOrder] = {}
         self._orders: dict[int, WorkingOrder] = {}
 
     def __len__(self) -> int:
@@ -57,11 +62,12 @@ class Pending:
         self._end(self._orders[ticket], mt5.ORDER_STATE_CANCELED, self._account.now_seconds())
 
     def shown(self) -> tuple[TradeOrder, ...]:
-        """As MetaTrader lists them, the oldest first."""
-        return tuple(
+        """As MetaTrader lists them, the oldest first; then market orders in work."""
+        waiting = (
             order.shown(self._account.instruments[order.symbol], self._quoted(order))
             for order in self._orders.values()
         )
+        return (*waiting, *self.in_work.values())
 
     def open_bar(self) -> None:
         """End what was for the day before, and fill what the new bar opens beyond."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -162,7 +163,10 @@ def test_placed_orders_keep_their_ticket(faulty):
     terminal = faulty({0: Late(1, 0, code=0)})
     answer = terminal.order_send(BUY)
     assert (answer.retcode, answer.deal) == (mt5.TRADE_RETCODE_PLACED, 0)
+    (working,) = terminal.orders_get(ticket=answer.order)
+    assert (working.magic, working.type, working.volume_current) == (77, mt5.ORDER_TYPE_BUY, 0.10)
     terminal.advance()
+    assert terminal.orders_total() == 0
     assert terminal.positions_get()[0].ticket == answer.order
     assert terminal.history_orders_get(ticket=answer.order)[0].magic == 77
 
@@ -440,3 +444,26 @@ def test_a_read_that_raises_is_no_answer(make, adapter_for):
     adapter, _ = adapter_for(terminal)
     with pytest.raises(BrokerUnavailable, match="positions_get failed: ConnectionReset"):
         adapter.positions()
+
+
+def test_the_page_names_every_kind():
+    page = (Path(__file__).parents[2] / "docs/terminal.md").read_text(encoding="utf-8")
+    table = page[page.index("| kind |") :]
+    for fault in (*CATALOGUE.values(), *DEATHS.values()):
+        assert f"`{type(fault).__name__}`" in table, fault
+
+
+def test_history_stays_hidden_only_for_what_is_new(faulty):
+    terminal = faulty({1: LateHistory(bars=1)})
+    terminal.order_send(BUY)
+    terminal.order_send(SELL)
+    assert [d.magic for d in terminal.history_deals_get(*AGES)] == [0, 77]
+
+
+def test_a_placed_order_that_fails_later_is_dead(faulty):
+    terminal = faulty({0: Late(1, 0, code=0)})
+    ticket = terminal.order_send(BUY | {"sl": 100.5}).order
+    terminal.account.book.account["balance"] = 1.0
+    terminal.advance()
+    assert terminal.orders_total() == terminal.positions_total() == 0
+    assert terminal.history_orders_get(ticket=ticket)[0].state == mt5.ORDER_STATE_REJECTED

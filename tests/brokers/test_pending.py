@@ -315,9 +315,9 @@ def test_so_many_orders_and_no_more(open_at):
 @pytest.mark.parametrize("hedging", [0, 1])
 def test_books_add_up_and_prices_are_kept_on_random_bars(make, hedging):
     rng = np.random.default_rng(hedging)
-    closes = np.round(100.0 + np.cumsum(rng.normal(0.0, 0.5, 400)), 2)
-    opens = np.round(np.append(100.0, closes[:-1]) + rng.normal(0.0, 0.6, 400), 2)
-    low, high = np.round(rng.exponential(0.5, (2, 400)), 2)
+    closes = np.round(100.0 + np.cumsum(rng.normal(0.0, 0.5, 250)), 2)
+    opens = np.round(np.append(100.0, closes[:-1]) + rng.normal(0.0, 0.6, 250), 2)
+    low, high = np.round(rng.exponential(0.5, (2, 250)), 2)
     terminal = make(list(opens), closes=closes, low=low, high=high, rules={"hedging": hedging})
     terminal.initialize()
     asked, seen = {}, set()
