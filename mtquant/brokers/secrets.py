@@ -101,10 +101,15 @@ def _checked(value: str, reference: str) -> SecretStr:
     return SecretStr(value)
 
 
+def _no_link(path: str, flags: int) -> int:
+    """Opens a file itself, and waits for nobody at a pipe."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+
+
 def _from_file(path: Path) -> str:
     place = shown(str(path))
     try:
-        with open(os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0)), "rb") as file:
+        with open(path, "rb", opener=_no_link) as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
                 raise ConfigError(f"the secret's file '{place}' is no regular file; name another")

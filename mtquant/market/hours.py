@@ -13,7 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from mtquant.errors import ConfigError, unknown
+from mtquant.errors import ConfigError, shown, unknown
 from mtquant.market.bars import Int
 from mtquant.market.clock import DAY_NS, WEEK_NS, Clock, Mask
 from mtquant.market.rollover import WEEKDAYS
@@ -119,7 +119,8 @@ def _minutes(symbol: str, days: str, session: str) -> tuple[int, int]:
         if h1 * 60 + m1 < h2 * 60 + m2 <= 1440:
             return h1 * 60 + m1, h2 * 60 + m2
     raise ConfigError(
-        f"{symbol}: cannot read the trading hours '{days}: {session}'; write 'mon-fri: 01:00-24:00'"
+        f"{symbol}: cannot read the trading hours '{shown(f'{days}: {session}')}'; write "
+        "'mon-fri: 01:00-24:00'"
     )
 
 

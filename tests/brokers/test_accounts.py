@@ -234,7 +234,9 @@ def test_a_file_is_read_only_if_nobody_else_can(tmp_path):
     path.chmod(0o600)
     link = tmp_path / "link"
     link.symlink_to(path)
-    for wrong in (link, tmp_path, tmp_path / "missing"):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe, 0o600)
+    for wrong in (link, pipe, tmp_path, tmp_path / "missing"):
         with pytest.raises(ConfigError, match="secret's file"):
             resolve(f"file:{wrong}", {})
 
