@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from mtquant.brokers.accounts import load_accounts
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.bridge_calls import Scope
 from mtquant.brokers.bridge_client import BridgeClient
@@ -30,10 +31,13 @@ from mtquant.brokers.bridge_tokens import (
 )
 from mtquant.brokers.bridge_worker import official_module
 from mtquant.brokers.checkup import Checkup, Finding
+from mtquant.brokers.connect import connect
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.config.data import DATA_DIR
 from mtquant.config.load import load_symbols
 from mtquant.errors import BrokerUnavailable, ConfigError
+from mtquant.market.mapper import SymbolMapper
+from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
 
 if TYPE_CHECKING:
@@ -173,6 +177,9 @@ def _start(
 
 @app.command("check")
 def check_command(
+    account: Annotated[
+        str | None, typer.Option(help="Name in configs/brokers.yaml, instead of what follows.")
+    ] = None,
     url: Annotated[str | None, typer.Option(help="Of a bridge; else the terminal here.")] = None,
     token_file: Annotated[
         Path | None, typer.Option("--token-file", help="Its token, of scope read.")
@@ -189,13 +196,19 @@ def check_command(
     server: Annotated[str | None, typer.Option(help="Its broker's server.")] = None,
 ) -> None:
     """Ask a terminal everything that sends no order, and show what holds."""
-    if (login is None) != (server is None):
-        raise ConfigError("an account is a --login and its --server; give both or neither")
-    module = _module(url, token_file, token_env, ca_file)
     spec = load_symbols()[symbol]
-    instrument = Instrument(spec, broker_name or spec.name)
-    account = None if login is None or server is None else (login, server)
-    adapter = MT5Adapter(module, [instrument], account)
+    expected: tuple[int, str] | None
+    if account is not None:
+        if any((url, token_file, token_env, ca_file, login, server)):
+            raise ConfigError(f"account '{account}' says where it is; give --account alone")
+        expected, named, module = _account(account, spec)
+    else:
+        if (login is None) != (server is None):
+            raise ConfigError("an account is a --login and its --server; give both or neither")
+        expected = None if login is None or server is None else (login, server)
+        named, module = spec.name, _module(url, token_file, token_env, ca_file)
+    instrument = Instrument(spec, broker_name or named)
+    adapter = MT5Adapter(module, [instrument], expected)
     try:
         found = adapter.connect()
         findings = list(Checkup(module, adapter, instrument).run(found, time.time_ns()))
@@ -203,9 +216,26 @@ def check_command(
         raise ConfigError(f"there is no terminal to check: {problem}") from None
     finally:
         adapter.close()
-    Console().print(_table(findings, url or "the terminal here"))
+    Console().print(_table(findings, account or url or "the terminal here"))
     if not all(finding.good for finding in findings):
         raise typer.Exit(_FAILED)
+
+
+def _account(name: str, spec: SymbolSpec) -> tuple[tuple[int, str], str, Any]:
+    """Login and server, the symbol's name there, and a module that is verified to be it.
+
+    Raises:
+        ConfigError: It is not filled in, or nothing answers.
+        RiskHalt: Another account answers.
+    """
+    entry = load_accounts()[name].refuse_unfilled()
+    assert entry.login is not None
+    theirs = SymbolMapper(entry.broker_id, load_symbols).to_broker(spec.name)
+    try:
+        module = connect(entry, entry.credentials())
+    except BrokerUnavailable as problem:
+        raise ConfigError(f"there is no terminal to check: {problem}") from None
+    return (entry.login, entry.server), theirs, module
 
 
 def _module(

@@ -75,6 +75,8 @@ class Checkup:
     def _contract(self, _: int) -> tuple[bool, str]:
         """The numbers that sizes and prices are counted in."""
         info, spec = self._module.symbol_info(self._instrument.broker_name), self._instrument.spec
+        if info is None:
+            return False, f"no answer: {self._module.last_error()}"
         pairs = {
             "digits": (info.digits, spec.digits),
             "tick_size": (info.trade_tick_size, spec.tick_size),

@@ -18,13 +18,14 @@ from mtquant.brokers.base import MarketOrder, Outcome
 from mtquant.brokers.bridge_calls import CALLS, Scope
 from mtquant.brokers.bridge_client import BridgeClient, ClientPatience
 from mtquant.brokers.bridge_http import parse_url
+from mtquant.brokers.bridge_orders import OrderTable, digest_of
 from mtquant.brokers.bridge_tokens import Token, read_token, token_of_variable, write_token
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.retcodes import outcome_of
 from mtquant.errors import BrokerUnavailable, ConfigError
 
 REQUEST = {"action": 1, "symbol": "TOY.x", "volume": 0.1, "type": 0, "magic": 5}
-SOON = ClientPatience(answer=5.0, settle=5.0, tries=3, pause=0.01)
+SOON = ClientPatience(answer=60.0, settle=60.0, tries=3, pause=0.01)
 
 
 class Proxy:
@@ -32,7 +33,7 @@ class Proxy:
 
     ``plan`` says for each request what to do: ``pass``; ``cut before`` the bridge has got it;
     ``cut after`` it has answered, so that only the answer is lost; ``stall`` for ever;
-    ``stranger`` answers instead.
+    ``stranger`` or a ``busy`` bridge answers instead.
     """
 
     def __init__(self, port: int) -> None:
@@ -62,6 +63,11 @@ class Proxy:
                 if what == "stall":
                     self._held.append(client.dup())
                     return
+                if what == "busy":
+                    body = b'{"error":"busy","text":"later","executed":"never"}'
+                    head = f"HTTP/1.1 503 Busy\r\nContent-Length: {len(body)}\r\n\r\n"
+                    client.sendall(head.encode() + body)
+                    continue
                 if what == "stranger":
                     client.sendall(b"HTTP/1.1 400 Bad\r\nContent-Length: 2\r\n\r\n{}")
                     continue
@@ -151,6 +157,9 @@ def executed(terminal) -> int:
         (["cut before", "cut after"], Outcome.NOT_EXECUTED, 0),
         (["cut after", "cut before", "cut after"], Outcome.EXECUTED, 1),
         (["cut after", "stranger"], Outcome.AMBIGUOUS, 1),
+        (["busy"], Outcome.NOT_EXECUTED, 0),
+        (["cut after", "busy", "pass"], Outcome.EXECUTED, 1),
+        (["cut after", "busy", "busy", "busy"], Outcome.AMBIGUOUS, 1),
         (["cut before"] * 4, Outcome.AMBIGUOUS, 0),
         (["cut after"] * 4, Outcome.AMBIGUOUS, 1),
     ],
@@ -166,6 +175,20 @@ def test_an_order_runs_at_most_once_and_its_outcome_is_never_a_guess(
     proxy.plan = []
     assert far.order_send(REQUEST).retcode == mt5.TRADE_RETCODE_DONE
     assert executed(terminal) == executions + 1
+
+
+def test_an_order_that_a_dead_server_had_begun_is_not_begun_again(bridges, terminal, tmp_path):
+    key = "k" * 16
+    table = OrderTable(tmp_path / "orders.sqlite3")
+    table.claim(key, digest_of({"request": REQUEST}), 0)
+    table.close()
+    bridge = bridges.Bridge(lambda: bridges.ThreadWorker(terminal), tmp_path)
+    client = bridge.client(patience=SOON)
+    assert client.order_send(REQUEST, key=key) is None
+    assert outcome_of(None, client.last_error()[0]) is Outcome.AMBIGUOUS
+    assert "no answer" in client.last_error()[1] and executed(terminal) == 0
+    client.shutdown()
+    bridge.close()
 
 
 def test_a_bridge_that_never_answers_leaves_doubt(bridge, proxy, terminal):

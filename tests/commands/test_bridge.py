@@ -42,6 +42,9 @@ def token(mtquant, desk) -> Path:
         (("check", "--url", "http://10.1.2.3:1", "--token-file", "t"), "cannot read token file"),
         (("check", "--url", "http://127.0.0.1:1"), "MTQUANT_BRIDGE_READ_TOKEN holds no token"),
         (("check", "--login", "5"), "give both or neither"),
+        (("check", "--account", "demo"), "account 'demo' is not filled in"),
+        (("check", "--account", "dem"), "did you mean 'demo'?"),
+        (("check", "--account", "demo", "--login", "5"), "give --account alone"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -69,7 +69,7 @@ BARS = 5_000
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(3000)
 def test_the_bridge_changes_no_bit(make_world, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(BROKERS))
     bridges = import_module("bridges")
