@@ -13,7 +13,7 @@ from typing import Any
 
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig
-from mtquant.errors import ConfigError, DataError
+from mtquant.errors import ConfigError, DataError, one_line
 from mtquant.features.pipeline import FeaturePipeline
 from mtquant.market.bars import Bars
 from mtquant.market.clock import Clock
@@ -29,6 +29,7 @@ SIMULATED_BARS = 100_000
 SIMULATED_SEED = 7
 SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03
 SIMULATED_DAYS = 20 * 365 * 5 // 7  # of trading, at most: it ends in the past
+SIMULATED_MOST = 5_000_000  # bars of a record: more would fill the memory
 SIMULATED_DRIFT = 0.09  # of a bar's volatility: weak, yet enough to be found
 
 
@@ -158,13 +159,16 @@ def regenerate(
         DataError: The record is of another law or lacks a symbol.
     """
     try:
-        made = [
-            [SimulatedMarket(**generator[spec.name]).bars(spec) for spec in group]
-            for group in (specs, context)
-        ]
+        laws = {spec.name: SimulatedMarket(**generator[spec.name]) for spec in (*specs, *context)}
+        for law in laws.values():
+            if law.n_bars > SIMULATED_MOST:
+                raise ConfigError(f"{law.n_bars:,} bars are more than {SIMULATED_MOST:,}")
+        made = [[laws[spec.name].bars(spec) for spec in group] for group in (specs, context)]
         return with_context(*made)
-    except (KeyError, TypeError, ConfigError) as error:
-        raise DataError(f"the simulated market cannot be made again: {error}") from None
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError, ConfigError) as error:
+        raise DataError(
+            f"the simulated market cannot be made again: {one_line(str(error))}; train again"
+        ) from None
 
 
 def given_market(env: EnvConfig, data: Bars | Panel | Sequence[Bars]) -> MarketData:

@@ -82,10 +82,10 @@ class SimulatedMarket:
     law: str = LAW
 
     def __post_init__(self) -> None:
-        if self.n_bars < 1 or self.seed < 0:
+        if self.n_bars < 1 or self.seed < 0 or self.start_ns < 0:
             raise ConfigError(
-                f"a simulated market needs n_bars >= 1 and seed >= 0, not {self.n_bars} and "
-                f"{self.seed}"
+                f"a simulated market needs n_bars >= 1, seed >= 0 and start_ns >= 0, not "
+                f"{self.n_bars}, {self.seed} and {self.start_ns}"
             )
         if not (0 <= self.drift <= 1 and 0 <= self.flip_probability <= 1):
             raise ConfigError(

@@ -4,7 +4,7 @@ import json
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +105,35 @@ def test_a_changed_field_is_refused_and_named(write, field):
     assert "bundle_hash" in message or f"'{field}" in message or "report.json" in message
     assert "manifest.json" in message or "was changed" in message
     assert "\n" not in message
+
+
+def leaves(value: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
+    """The place of every single value."""
+    if isinstance(value, dict | list) and value:
+        for step, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from leaves(inner, *path, step)
+    else:
+        yield path
+
+
+def test_every_single_value_is_sealed(write):
+    """D2: features and their order, scaler, timeframe, contracts, shapes, weights, all the rest."""
+    bundle = write()
+    place = bundle.path / "manifest.json"
+    text = place.read_text(encoding="utf-8")
+    paths = [path for path in leaves(json.loads(text)) if path not in (("name",), ("created",))]
+    assert len(paths) > 150
+    for path in paths:
+        manifest = json.loads(text)
+        owner = manifest
+        for step in path[:-1]:
+            owner = owner[step]
+        owner[path[-1]] = other_value(owner[path[-1]])
+        place.write_text(json.dumps(manifest), encoding="utf-8")
+        with pytest.raises(BundleError) as caught:
+            load_bundle(bundle.path)
+        said = str(caught.value)
+        assert "field 'bundle_hash'" in said or f"'{path[0]}" in said or "was changed" in said, path
 
 
 DEFAULTED = {"window", "state_shape", "burn_in", "bundle_hash"}

@@ -14,11 +14,13 @@ from mtquant.config.assemble import (
     split_rows,
 )
 from mtquant.config.data import given_market, regenerate, resolve_market, simulated_market
+from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig, SplitConfig
 from mtquant.errors import DataError
 from mtquant.market.bars import Bars
 from mtquant.market.clock import utc_text
 from mtquant.market.panel import Panel
+from mtquant.market.simulated import SimulatedMarket
 from mtquant.market.store import Source, Store
 from mtquant.market.timeframe import Timeframe
 
@@ -179,3 +181,28 @@ def test_the_simulated_market_ends_in_the_past(timeframe, bars):
     market = simulated_market(env_of(timeframe=timeframe))
     assert len(market.panel) == bars
     assert market.panel.time[-1] < np.datetime64("2026-01-01", "ns").astype(np.int64)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"n_bars": n} for n in (10**12, 5_000_001, "many", None, -1, 1e3, float("nan"))),
+        *({"seed": seed} for seed in (-1, "x", 1.5)),
+        *({"start_ns": ns} for ns in (2**63 - 1, -(2**63), 10**30, "now")),
+        *({"drift": float("nan")}, {"timeframe": "H7"}, {"timeframe": 60}, {"surprise": 1}),
+    ],
+    ids=str,
+)
+def test_a_hostile_record_of_a_simulated_market_is_refused(change):
+    """It may come from a bundle that somebody else has made."""
+    spec = load_symbols()["XAUUSD"]
+    record = {**SimulatedMarket("XAUUSD", "H1", 50, 1).to_dict(), **change}
+    with pytest.raises(DataError, match="cannot be made again") as caught:
+        regenerate({"XAUUSD": record}, [spec])
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("record", [None, 3, "x", [], [1]])
+def test_a_record_that_is_none_is_refused(record):
+    with pytest.raises(DataError, match="cannot be made again"):
+        regenerate({"XAUUSD": record}, [load_symbols()["XAUUSD"]])

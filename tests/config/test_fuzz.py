@@ -13,8 +13,9 @@ import yaml
 
 from mtquant.config.load import load_agent, load_env, load_symbols, read_yaml
 from mtquant.config.risk import load_risk
-from mtquant.config.schema import EnvConfig, folder_name
+from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
+from mtquant.market.model import folder_name
 from mtquant.market.store import Store
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
