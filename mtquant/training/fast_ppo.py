@@ -148,7 +148,9 @@ class FastPPO(PPO):
         last = torch.from_numpy(network.values(new_obs))
         buffer.compute_returns_and_advantage(last, dones)
         if self.probes is not None:
-            buffer.advantages[...] = self.probes.finish(network, new_obs)
+            # Their size does not matter; 0 does, which is what the mean action is worth.
+            found = self.probes.finish(network, new_obs)
+            buffer.advantages[...] = found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
 
     def train(self) -> None:
         """One update from the rollout buffer; see SB3."""

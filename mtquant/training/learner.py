@@ -135,7 +135,8 @@ def _policy(
     resolved = policy_kwargs(chosen, config.kind)
     columns = len(env.scenario.inputs) if isinstance(env, SB3VecEnv) else 0
     resolved = resolve_extractor(resolved, config.window, columns)
-    head, resolved = resolve_head(resolved, config.kind, env)
+    hands = config.learning.probes is not None
+    head, resolved = resolve_head(resolved, config.kind, env, hands=hands)
     return head or POLICIES.get(config.kind, "MlpPolicy"), resolved
 
 

@@ -45,6 +45,8 @@ UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a minibatch of one row": ({}, {"batch_size": 213}),
     "more rows than at once": ({}, {"batch_size": 640}),
     "band": (BAND, {}),
+    "band with hands": ({**BAND, "hands": True, "log_std_init": -1.5}, {}),
+    "hands of two symbols": ({"net_arch": {"pi": [8], "vf": [9]}, **BAND, "hands": True}, {}),
     "band of two symbols": ({"net_arch": {"pi": [8], "vf": [9]}, **RELU, **BAND}, {}),
     "linear band": ({"net_arch": {"pi": [], "vf": []}, **BAND, **ADAMW}, {}),
     "given deviation": (L2, {"ent_coef": 0.3}),
