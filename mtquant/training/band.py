@@ -33,7 +33,7 @@ from mtquant.errors import ConfigError, unknown
 from mtquant.sim.observation import account_feature_names
 
 KINDS = ("band",)
-KEYS = ("kind", "width")
+KEYS = ("kind", "width", "inwards")
 LEARNERS = ("ppo", "a2c")
 WIDTH = 0.05
 SHARPNESS = 10.0  # of the bend where a width meets 0
@@ -54,13 +54,22 @@ class BandHead(torch.nn.Module):
         actions: How many there are.
         edges: Linear layer to the centres, then to the half widths before softplus.
         hands: Whether actions inside the band speak for its edges.
+        inwards: Pull on what of an edge lies out of bounds.
         drawn: The actions that are judged, and their deviation, while a loss is taken.
     """
 
-    def __init__(self, found: int, actions: int, width: float, *, hands: bool = False) -> None:
+    def __init__(
+        self,
+        found: int,
+        actions: int,
+        width: float,
+        *,
+        hands: bool = False,
+        inwards: float = INWARDS,
+    ) -> None:
         """Begin with bands around 0 that reach ``width`` to either side."""
         super().__init__()
-        self.actions, self.hands = actions, hands
+        self.actions, self.hands, self.inwards = actions, hands, inwards
         self.drawn: tuple[torch.Tensor, torch.Tensor] | None = None
         self.edges = torch.nn.Linear(found, 2 * actions)
         torch.nn.init.orthogonal_(self.edges.weight, 0.01)
@@ -92,7 +101,7 @@ class BandHead(torch.nn.Module):
     def _moving(self, edge: torch.Tensor, bound: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
         """Zeros, through which an edge gets its share of the mean's gradient, and is pulled in."""
         assert self.drawn is not None
-        inwards = (edge.detach() - bound) * (INWARDS / len(edge)) / self.drawn[1]
+        inwards = (edge.detach() - bound) * (self.inwards / len(edge)) / self.drawn[1]
         if edge.requires_grad:
             edge.register_hook(lambda gradient: gradient + inwards)  # type: ignore[no-untyped-call]
         return share * (edge - edge.detach())
@@ -129,6 +138,7 @@ class BandPolicy(ActorCriticPolicy):
             extractors hand the account on as their last columns, so it is the same after them.
         width: Half width of every band at first.
         hands: Whether actions inside a band speak for its edges.
+        inwards: With hands, the pull on what of an edge lies out of bounds.
     """
 
     def __init__(
@@ -137,9 +147,11 @@ class BandPolicy(ActorCriticPolicy):
         held: Sequence[int],
         width: float,
         hands: bool = False,
+        inwards: float = INWARDS,
         **own: Any,
     ) -> None:
-        self.held, self.width, self.hands = tuple(held), width, hands
+        self.held, self.width = tuple(held), width
+        self.hands, self.inwards = hands, inwards
         super().__init__(*arguments, **own)
 
     def _build_mlp_extractor(self) -> None:
@@ -150,10 +162,24 @@ class BandPolicy(ActorCriticPolicy):
     def _build(self, lr_schedule: Any) -> None:
         super()._build(lr_schedule)
         found = self.mlp_extractor.latent_dim_pi - len(self.held)
-        self.action_net = BandHead(found, len(self.held), self.width, hands=self.hands)
+        self.action_net = BandHead(
+            found, len(self.held), self.width, hands=self.hands, inwards=self.inwards
+        )
         self._begin_blind()
         options: dict[str, Any] = {"lr": lr_schedule(1), **self.optimizer_kwargs}
-        self.optimizer = self.optimizer_class(self.parameters(), **options)
+        self.optimizer = self.optimizer_class(self._groups(options), **options)
+
+    def _groups(self, options: dict[str, Any]) -> list[Any]:
+        """All parameters; apart from the actor's where a threshold is meant for these alone.
+
+        The critic trades nothing, and may look at all there is.
+        """
+        if "sparsity" not in options:
+            return list(self.parameters())
+        layers = (*self.mlp_extractor.policy_net, self.action_net.edges)
+        actor = [layer.weight for layer in layers if isinstance(layer, torch.nn.Linear)]
+        others = [one for one in self.parameters() if all(one is not weight for weight in actor)]
+        return [{"params": actor}, {"params": others, "sparsity": 0.0}]
 
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
@@ -178,7 +204,8 @@ class BandPolicy(ActorCriticPolicy):
         first.weight[:, self.held[0] + self.features_dim : self.features_dim] = 0.0
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        own = {"held": self.held, "width": self.width, "hands": self.hands}
+        names = ("held", "width", "hands", "inwards")
+        own = {name: getattr(self, name) for name in names}
         return super()._get_constructor_parameters() | own
 
 
@@ -216,12 +243,18 @@ def resolve_head(
             raise ConfigError(f"{where}: {unknown('key', str(key), KEYS)}")
     if head["kind"] not in KINDS:
         raise ConfigError(f"{where}: {unknown('kind', str(head['kind']), KINDS)}")
-    width = head.get("width", WIDTH)
-    number = isinstance(width, int | float) and not isinstance(width, bool) and isfinite(width)
-    if not (number and 0.0 < width <= 1.0):
+    width, inwards = head.get("width", WIDTH), head.get("inwards", INWARDS)
+    if not (_is_number(width) and 0.0 < width <= 1.0):
         raise ConfigError(f"{where}.width = {width!r} must be a number above 0 and at most 1")
+    if not (_is_number(inwards) and 0.0 <= inwards <= 10.0):
+        raise ConfigError(f"{where}.inwards = {inwards!r} must be a number from 0 to 10")
     if not isinstance(env, SB3VecEnv):
         raise ConfigError(f"{where} reads the position held, which only an env of mtquant shows")
     held = positions_held(env)
     others = {key: value for key, value in chosen.items() if key != "action_head"}
-    return BandPolicy, {**others, "held": held, "width": float(width), "hands": hands}
+    own = {"held": held, "width": float(width), "hands": hands, "inwards": float(inwards)}
+    return BandPolicy, {**others, **own}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)

@@ -156,6 +156,18 @@ def test_the_edges_never_see_the_position_and_the_account_only_by_learning(lanes
     assert (seen != 0.0).any(dim=0).sum() > 6, "profit, age and the rest are weighed now"
 
 
+def test_a_threshold_is_for_the_actor_alone(lanes):
+    options = {"optimizer_class": "sparse_adamw", "optimizer_kwargs": {"sparsity": 5.0}}
+    model = build(lanes(), **options)
+    assert served(model)
+    extractor = model.policy.mlp_extractor
+    before = extractor.value_net[0].weight.detach().abs().mean().item()
+    model.learn(960)
+    assert extractor.value_net[0].weight.detach().abs().mean() > 0.9 * before
+    assert (extractor.policy_net[0].weight == 0.0).float().mean() > 0.2
+    assert (model.policy.action_net.edges.bias[1:] != 0.0).all()
+
+
 @pytest.mark.parametrize("sizing", [{}, {"method": "volatility", "risk_fraction": 0.02}])
 def test_the_position_shown_is_held_by_the_action_that_opened_it(lanes, sizing):
     env = lanes(2, rebalance_band=0.0, **sizing)
@@ -201,6 +213,11 @@ def test_a_resumed_band_ends_with_the_same_bits(config, easy_store, heard, kind)
         ("ppo", {"kind": "bend"}, "unknown kind 'bend'; did you mean 'band'"),
         ("ppo", {"kind": "band", "widht": 1}, "unknown key 'widht'; did you mean 'width'"),
         ("ppo", {"kind": "band", "width": 0}, "action_head.width = 0 must be a number above 0"),
+        (
+            "ppo",
+            {"kind": "band", "inwards": -1},
+            "action_head.inwards = -1 must be a number from 0",
+        ),
         ("ppo", {"kind": "band", "width": "1"}, "action_head.width = '1' must be a number"),
         ("sac", BAND, "agent sac: action_head serves ppo and a2c only"),
         ("td3", BAND, "agent td3: action_head serves ppo and a2c only"),
