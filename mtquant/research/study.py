@@ -90,11 +90,10 @@ def run_trial(row: StudyRow, agent: AgentConfig, seed: int) -> Trial:
     history = history[rows[0] : rows[1]]
     penalty = fresh.env.reward.downside_penalty
     best = score(history, best_of(row).positions(history), penalty).value
-    content = learned.foremost if row.foremost else learned.policy
-    if content is None:
+    if learned.policy is None:
         nothing = Score(0.0, 0.0, 0.0, 0.0)
         return Trial.of(seed, nothing, best, learned)
-    policy = OnnxPolicy(content, name=row.agent, inputs=scenario.inputs, window=agent.window)
+    policy = OnnxPolicy(learned.policy, name=row.agent, inputs=scenario.inputs, window=agent.window)
     found = score(history, positions_of(policy, fresh, rows), penalty)
     return Trial.of(seed, found, best, learned)
 
@@ -264,7 +263,7 @@ def _file_name(task: Task) -> str:
     content = canonical_json(
         {
             "law": [type(market.law).__name__, asdict(market.law)],
-            "market": [market.signals, market.noise, market.bars, FRESH_BARS, row.foremost],
+            "market": [market.signals, market.noise, market.bars, FRESH_BARS],
             "env": env.config_id,
             "agent": agent.config_id,
             "code": _code(),

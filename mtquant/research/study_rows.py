@@ -29,8 +29,6 @@ class StudyRow:
         least_share: Share of the optimum that the lower end of the interval is to reach; None
             where nothing can be earned, or nothing is asked.
         stays_flat: Whether the agent is to trade and hold next to nothing.
-        foremost: Whether the best checkpoint by validation is scored, even one that chance could
-            have made: what was learned, where a short validation split can hardly prove it.
     """
 
     name: str
@@ -38,7 +36,6 @@ class StudyRow:
     agent: str = "ppo"
     least_share: float | None = None
     stays_flat: bool = False
-    foremost: bool = False
 
 
 def _told(preset: str, *signals: str) -> PlantedMarket:
@@ -76,7 +73,7 @@ def _rows() -> list[StudyRow]:
         *(StudyRow(name, market, least_share=0.90) for name, market in learnable),
         *(StudyRow(f"{name}_easy", market, least_share=0.95) for name, market in easy),
         *(StudyRow(f"{name}_sac", market, "sac", 0.80) for name, market in learnable),
-        StudyRow("short_history", SHORT, "ppo_small", 0.70, foremost=True),
+        StudyRow("short_history", SHORT, "ppo_small", 0.70),
         StudyRow("hidden_regime", REGIME, least_share=0.90),
         StudyRow("hidden_regime_window", BLIND_REGIME, "ppo_window", 0.60),
         StudyRow("hidden_regime_recurrent", BLIND_REGIME, "ppo_recurrent", 0.60),

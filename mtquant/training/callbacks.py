@@ -38,8 +38,6 @@ class ValidationCallback(BaseCallback):
     Attributes:
         selection: The incumbent's score and how many were tried.
         policy: The incumbent as an ONNX model; None while flat leads.
-        foremost: The checkpoint with the highest mean validation reward above 0, whatever chance
-            could do: for studies, and forgotten by a run that is resumed.
         validated: Frames of the last validation pass.
         snapshot: The learner between its last two updates; None before the first frame.
         stale: Validation passes since the incumbent was found.
@@ -76,8 +74,6 @@ class ValidationCallback(BaseCallback):
         self.exploration = learning.exploration
         self.selection = Selection()
         self.policy: bytes | None = None
-        self.foremost: bytes | None = None
-        self._highest = 0.0
         self.validated = 0
         self.snapshot: Snapshot | None = None
         self.stale = 0
@@ -165,8 +161,6 @@ class ValidationCallback(BaseCallback):
         self.stale = 0 if accepted else self.stale + 1
         if accepted:
             self.policy = content
-        if score.mean_reward > self._highest:
-            self._highest, self.foremost = score.mean_reward, content
         self.validated = self.num_timesteps
         metrics = result.metrics
         values = {

@@ -40,14 +40,12 @@ class Learned:
         selection: How it was selected.
         frames: Trained in all.
         seconds: The training loop took, validation included, without what a resumed run did before.
-        foremost: The best checkpoint by validation alone, see :class:`ValidationCallback`.
     """
 
     policy: bytes | None
     selection: Selection
     frames: int
     seconds: float
-    foremost: bytes | None = None
 
 
 def learn(
@@ -108,8 +106,7 @@ def learn(
         save(watch)
         raise
     selected = watch.policy if watch.selection.learned else None
-    seconds = clock() - started
-    return Learned(selected, watch.selection, model.num_timesteps, seconds, watch.foremost)
+    return Learned(selected, watch.selection, model.num_timesteps, clock() - started)
 
 
 def _to_the_end(model: BaseAlgorithm, watch: ValidationCallback, total: int, name: str) -> None:
