@@ -195,12 +195,12 @@ class ProbesConfig(Frozen):
 
     Attributes:
         bars: That each is followed.
-        wander: Deviation of the lanes' own actions from the policy's mean, at first.
-        until: Share of the frames after which the lanes follow the mean.
+        jumps: Odds, at first, that a lane goes to any position instead of the policy's in a bar.
+        until: Share of the frames after which no lane does.
     """
 
     bars: Annotated[int, Field(ge=1, le=256)] = 10
-    wander: Annotated[float, Field(ge=0, le=2)] = 0.3
+    jumps: Annotated[float, Field(ge=0, le=1)] = 0.05
     until: Fraction = 0.5
 
 

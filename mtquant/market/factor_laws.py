@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -110,6 +110,42 @@ class SlowAlpha(FactorLaw):
     def factor(self) -> Factor:
         """The signal itself."""
         return Factor(self.phi, self.rho, (1.0 - self.rho**2) ** 0.5)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlurredAlpha(SlowAlpha):
+    """A slow alpha that is told several times over, each time with noise of its own.
+
+    The optimum sees the signal itself, so nobody who is told the copies reaches all of it.
+
+    Attributes:
+        copies: How many there are.
+        blur: Standard deviation of each one's noise; the signal's own is 1.
+    """
+
+    cost: float = 0.30
+    phi: float = 0.98
+    rho: float = 0.05
+    copies: int = 4
+    blur: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "copies", self.copies, 1, 100)
+        require(self, "blur", self.blur, 0.0, 100.0)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the copies among the signals."""
+        return tuple(f"copy_{k}" for k in range(1, self.copies + 1))
+
+    def sample(self, rng: np.random.Generator, n_bars: int) -> Sample:
+        """As :class:`SlowAlpha`, and the copies after it."""
+        sample = super().sample(rng, n_bars)
+        signal = sample.signals[self.signal]
+        noise = self.blur * rng.standard_normal((self.copies, n_bars))
+        copies = dict(zip(self.names, signal + noise, strict=True))
+        return replace(sample, signals=copies)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from mtquant.errors import ConfigError, unknown
 from mtquant.market.bars import Float
-from mtquant.market.factor_laws import FactorLaw, LeadLag, Leak, OUPrice, SlowAlpha
+from mtquant.market.factor_laws import BlurredAlpha, FactorLaw, LeadLag, Leak, OUPrice, SlowAlpha
 from mtquant.market.gaussian import noise_signals, normal_semivariances
 from mtquant.market.martingales import Garch, Iid, Martingale, Seasonal, Shuffled, StudentT
 from mtquant.market.planted_history import PlantedHistory, PlantedLaw, Sample, require
@@ -25,6 +25,7 @@ from mtquant.market.planted_history import PlantedHistory, PlantedLaw, Sample, r
 __all__ = [
     "LAWS",
     "PRESETS",
+    "BlurredAlpha",
     "FactorLaw",
     "HiddenRegime",
     "LeadLag",
@@ -156,6 +157,7 @@ LAWS: dict[str, type[PlantedLaw]] = {
     "shuffled": Shuffled,
     "lead_lag": LeadLag,
     "slow_alpha": SlowAlpha,
+    "blurred_alpha": BlurredAlpha,
     "ou_price": OUPrice,
     "hidden_regime": HiddenRegime,
     "season": Season,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from mtquant.errors import ConfigError, unknown
-from mtquant.market.planted import PRESETS
+from mtquant.market.planted import PRESETS, BlurredAlpha
 from mtquant.research.planted import PlantedMarket
 
 # Enough for what is to be learned to stand out from luck: a bar's signal is a tenth of its noise.
@@ -52,6 +52,15 @@ LEARNABLE = {
     "ou_price": _told("ou_price", "deviation"),
     "season": PlantedMarket(PRESETS["season"], features=("hour",), bars=LEARNED_BARS),
 }
+# 58 columns, of which four say something, in a history that noise can be learned from.
+BLURRED = BlurredAlpha()
+SHORT = PlantedMarket(
+    BLURRED,
+    signals=BLURRED.names,
+    noise=54,
+    bars=50_000,
+    changes={"split": {"validation": 0.2, "test": 0.01, "embargo_bars": 24}},
+)
 REGIME = _told("hidden_regime", "belief")
 BLIND_REGIME = PlantedMarket(PRESETS["hidden_regime"], features=({"returns": {"horizons": [1]}},))
 
@@ -64,6 +73,7 @@ def _rows() -> list[StudyRow]:
         *(StudyRow(name, market, least_share=0.90) for name, market in learnable),
         *(StudyRow(f"{name}_easy", market, least_share=0.95) for name, market in easy),
         *(StudyRow(f"{name}_sac", market, "sac", 0.80) for name, market in learnable),
+        StudyRow("short_history", SHORT, "ppo_small", 0.70),
         StudyRow("hidden_regime", REGIME, least_share=0.90),
         StudyRow("hidden_regime_window", BLIND_REGIME, "ppo_window", 0.60),
         StudyRow("hidden_regime_recurrent", BLIND_REGIME, "ppo_recurrent", 0.60),

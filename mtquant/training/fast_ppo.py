@@ -2,7 +2,7 @@
 
 With small networks most of an update goes into torch's bookkeeping, not into products. Here it is a
 loop over minibatches of loss and gradient (:mod:`mtquant.training.ppo_loss`), clip and step
-(:mod:`mtquant.training.mlp`). Noise and minibatches come from the generators that SB3 draws from,
+(:mod:`mtquant.training.adam`). Noise and minibatches come from the generators that SB3 draws from,
 in its order; between updates policy and optimiser are SB3's own, so both may take turns. What is
 not served (see :func:`served`) runs as SB3 wrote it.
 """
@@ -23,17 +23,19 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.utils import explained_variance
 from stable_baselines3.common.vec_env import VecEnv
 
+from mtquant.training.adam import Adam
 from mtquant.training.band import BandPolicy
-from mtquant.training.mlp import ActorCritic, Adam, Array
+from mtquant.training.mlp import ActorCritic, Array
 from mtquant.training.ppo_loss import Objective, Parts, Samples, clip_norm, log_density
 from mtquant.training.probes import Probes
+from mtquant.training.sparse import SparseAdamW
 
 
 def served(model: PPO) -> bool:
     """Whether numpy can do what this PPO was asked to do.
 
     That is: float32 vectors in, a diagonal Gaussian out, separate MLPs with tanh or ReLU, a linear
-    or a band head, and one group of parameters under plain Adam or AdamW on the CPU.
+    or a band head, and Adam or AdamW on the CPU, alike for all parameters but for a threshold.
     """
     policy, optimizer = model.policy, model.policy.optimizer
     spaces_fit = all(
@@ -47,8 +49,8 @@ def served(model: PPO) -> bool:
         and type(policy.action_dist) is DiagGaussianDistribution
         and policy.activation_fn in (torch.nn.Tanh, torch.nn.ReLU)
         and type(model.rollout_buffer) is RolloutBuffer
-        and type(optimizer) in (torch.optim.Adam, torch.optim.AdamW)
-        and len(optimizer.param_groups) == 1
+        and type(optimizer) in (torch.optim.Adam, torch.optim.AdamW, SparseAdamW)
+        and _one_rule(optimizer)
         and not (optimizer.defaults["amsgrad"] or optimizer.defaults["maximize"])
         and all(
             (parameter.requires_grad or parameter is policy.log_std)
@@ -57,6 +59,16 @@ def served(model: PPO) -> bool:
             for parameter in policy.parameters()
         )
     )
+
+
+def _one_rule(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether all parameters are stepped alike but for their threshold."""
+    own = ("params", "sparsity")
+    first, *others = (
+        {key: value for key, value in group.items() if key not in own}
+        for group in optimizer.param_groups
+    )
+    return all(other == first for other in others)
 
 
 class FastPPO(PPO):
@@ -148,7 +160,9 @@ class FastPPO(PPO):
         last = torch.from_numpy(network.values(new_obs))
         buffer.compute_returns_and_advantage(last, dones)
         if self.probes is not None:
-            buffer.advantages[...] = self.probes.finish(network, new_obs)
+            # Their size does not matter; 0 does, which is what the mean action is worth.
+            found = self.probes.finish(network, new_obs)
+            buffer.advantages[...] = found / max(float(np.sqrt(np.mean(found**2))), 1e-12)
 
     def train(self) -> None:
         """One update from the rollout buffer; see SB3."""

@@ -32,6 +32,7 @@ from mtquant.training.extractors import resolve_extractor
 from mtquant.training.fast_ppo import FastPPO, served
 from mtquant.training.probes import Probes
 from mtquant.training.schedules import Schedule, deviation_of, with_entropy
+from mtquant.training.sparse import SparseAdamW
 
 LEARNERS: dict[str, type[BaseAlgorithm]] = {
     "ppo": FastPPO,
@@ -49,6 +50,7 @@ ACTIVATIONS: dict[str, type[torch.nn.Module]] = {
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
+    "sparse_adamw": SparseAdamW,
 }
 # Constructor of each, and the names of it that a file may set beside ``sigma``.
 NOISES: dict[str, tuple[type[ActionNoise], tuple[str, ...]]] = {
@@ -135,7 +137,8 @@ def _policy(
     resolved = policy_kwargs(chosen, config.kind)
     columns = len(env.scenario.inputs) if isinstance(env, SB3VecEnv) else 0
     resolved = resolve_extractor(resolved, config.window, columns)
-    head, resolved = resolve_head(resolved, config.kind, env)
+    hands = config.learning.probes is not None
+    head, resolved = resolve_head(resolved, config.kind, env, hands=hands)
     return head or POLICIES.get(config.kind, "MlpPolicy"), resolved
 
 

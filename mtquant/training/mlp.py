@@ -1,16 +1,15 @@
-"""Actor and critic as plain matrices: forward, backward and Adam in numpy.
+"""Actor and critic as plain matrices: forward and backward in numpy.
 
 A layer is one matrix ``[inputs + 1, outputs]`` whose last row is the bias; what goes into it has a
 last column of ones. So a layer is one product forward and two backward. All matrices of a policy
-lie in one flat array, as do their gradients and Adam's moments: a step is a dozen operations,
-whatever the layers. torch's tensors are read before an update and written after it.
+lie in one flat array, as do their gradients. torch's tensors are read before an update and written
+after it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from math import sqrt
 from typing import Any
 
 import numpy as np
@@ -18,10 +17,11 @@ import numpy.typing as npt
 import torch
 from stable_baselines3.common.policies import ActorCriticPolicy
 
-from mtquant.training.band import PULL, SHARPNESS, BandHead, BandPolicy
+from mtquant.training.band import PULL, REACH, SHARPNESS, BandHead, BandPolicy
 
 Array = npt.NDArray[Any]
 ROWS = 1024  # at once: what belongs to them stays in the core's own cache
+AT_REST: Array = np.zeros(1, np.float32)
 BLOCK = 128  # rows of one product: BLAS multiplies small matrices without packing them first
 
 
@@ -59,12 +59,16 @@ class Mlp:
         outputs: Array = self.inputs[-1][:n] @ self.weights[-1]
         return outputs
 
-    def backward(self, error: Array, share: float = 0.0) -> None:
+    def backward(
+        self, error: Array, share: float = 0.0, away: Array = AT_REST, std: Array = AT_REST
+    ) -> None:
         """Leave the gradients of a loss.
 
         Args:
             error: Its derivative by the last outputs.
             share: Of one row in the loss, for what the network itself asks for.
+            away: Of the actions that are judged, from the outputs, in deviations.
+            std: Their deviation.
         """
         n = len(error)
         for k in range(len(self.weights) - 1, -1, -1):
@@ -95,23 +99,39 @@ class BandMlp(Mlp):
         """As :class:`Mlp`; where positions are seen is the policy's."""
         super().__init__(first, *arguments)
         self.held = [first.shape[1] - 1 + column for column in policy.held]
-        self._reach = self._side = np.zeros(0, first.dtype)
+        self.hands, self.pull = policy.hands, policy.inwards
+        self._reach = np.zeros(0, first.dtype)
+        self._lower = self._upper = self._lowest = self._highest = self._reach
 
     def forward(self, n: int) -> Array:
         """Mean actions ``[n, A]`` for the first ``n`` rows of ``first``."""
         centre, self._reach = np.split(super().forward(n), 2, axis=1)
         width = np.logaddexp(SHARPNESS * self._reach, 0.0) / SHARPNESS
         held = self.inputs[0][:n, self.held]
-        lower, upper = centre - width, centre + width
-        self._side = np.greater(held, upper).astype(held.dtype) - np.less(held, lower)
-        means: Array = np.minimum(np.maximum(held, lower), upper)
+        self._lower, self._upper = centre - width, centre + width
+        self._lowest, self._highest = self._lower, self._upper
+        if self.hands:
+            self._lowest, self._highest = self._lower.clip(-1.0, 1.0), self._upper.clip(-1.0, 1.0)
+        means: Array = np.minimum(np.maximum(held, self._lowest), self._highest)
         return means
 
-    def backward(self, error: Array, share: float = 0.0) -> None:
-        """Inside the band nothing moves the mean; at an edge its centre and width do."""
-        moved = error * self._side
-        by_reach = (moved + PULL * share) / (1.0 + np.exp(-SHARPNESS * self._reach))
-        super().backward(np.concatenate((moved * self._side, by_reach), axis=1))
+    def backward(
+        self, error: Array, share: float = 0.0, away: Array = AT_REST, std: Array = AT_REST
+    ) -> None:
+        """At an edge its centre and width move the mean; inside, see the head on hands."""
+        held = self.inputs[0][: len(error), self.held]
+        buys, sells = np.less(held, self._lowest), np.greater(held, self._highest)
+        by_lower, by_upper = error * buys, error * sells
+        if self.hands:
+            inside, reach = ~(buys | sells), REACH * std
+            bought = np.exp((self._lowest - held) / reach) * (inside & (away > 0.0))
+            sold = np.exp((held - self._highest) / reach) * (inside & (away < 0.0))
+            inwards = self.pull * share / std
+            by_lower += error * bought + inwards * (self._lower - self._lowest)
+            by_upper += error * sold + inwards * (self._upper - self._highest)
+        by_width = by_upper - by_lower + PULL * share
+        by_reach = by_width / (1.0 + np.exp(-SHARPNESS * self._reach))
+        super().backward(np.concatenate((by_lower + by_upper, by_reach), axis=1))
         self.gradients[0][self.held] = 0.0
 
 
@@ -224,7 +244,7 @@ class ActorCritic:
         return self.actor.forward(n), self.critic.forward(n)[:, 0]
 
     def add_gradient(
-        self, by_means: Array, by_log_std: Array, by_values: Array, share: float
+        self, by_means: Array, by_log_std: Array, by_values: Array, share: float, away: Array
     ) -> None:
         """Add to the gradient what follows from the loss's derivatives by the outputs.
 
@@ -233,9 +253,10 @@ class ActorCritic:
             by_log_std: ``[A]``.
             by_values: ``[n, 1]``.
             share: Of one row in the loss.
+            away: Of the actions from their means, in deviations, ``[n, A]``.
         """
         self._log_std_part[...] = by_log_std
-        self.actor.backward(by_means, share)
+        self.actor.backward(by_means, share, away, self.std())
         self.critic.backward(by_values)
         self.gradient += self._part
 
@@ -255,53 +276,3 @@ class ActorCritic:
             self.first[: len(part), :-1] = part
             parts.append(network.forward(len(part)))
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-class Adam:
-    """torch's Adam and AdamW over flat arrays; their state stays in torch's optimiser.
-
-    Kingma and Ba (2015); decoupled decay after Loshchilov and Hutter (2019).
-    """
-
-    def __init__(self, optimizer: torch.optim.Optimizer, network: ActorCritic) -> None:
-        """Read the moments and the settings of this update."""
-        self._optimizer, self._network = optimizer, network
-        self._settings = optimizer.param_groups[0]
-        states = [optimizer.state.get(parameter, {}) for parameter in network.parameters]
-        weights = network.weights
-        self.mean, self.square = np.zeros_like(weights), np.zeros_like(weights)
-        self._spare, self.steps = np.empty_like(weights), 0
-        if all(states):
-            self.steps = int(states[0]["step"])
-            network.read(self.mean, [state["exp_avg"] for state in states])
-            network.read(self.square, [state["exp_avg_sq"] for state in states])
-
-    def step(self) -> None:
-        """Move the network's weights along its gradient."""
-        weights, gradient, spare = self._network.weights, self._network.gradient, self._spare
-        rate, decay = self._settings["lr"], self._settings["weight_decay"]
-        beta, gamma = self._settings["betas"]
-        self.steps += 1
-        if decay and self._settings["decoupled_weight_decay"]:
-            weights *= 1.0 - rate * decay
-        elif decay:
-            gradient += decay * weights
-        self.mean *= beta
-        self.mean += np.multiply(gradient, 1.0 - beta, out=spare)
-        self.square *= gamma
-        np.multiply(gradient, gradient, out=spare)
-        spare *= 1.0 - gamma
-        self.square += spare
-        np.sqrt(self.square, out=spare)
-        spare /= sqrt(1.0 - gamma**self.steps)
-        spare += self._settings["eps"]
-        np.divide(self.mean, spare, out=spare)
-        spare *= rate / (1.0 - beta**self.steps)
-        weights -= spare
-
-    def write(self) -> None:
-        """Leave the moments where torch keeps them."""
-        means, squares = self._network.tensors(self.mean), self._network.tensors(self.square)
-        for parameter, mean, square in zip(self._network.parameters, means, squares, strict=True):
-            state = {"step": torch.tensor(float(self.steps)), "exp_avg": mean, "exp_avg_sq": square}
-            self._optimizer.state[parameter] = state

@@ -150,6 +150,7 @@ class Objective:
             np.sum(by_log_prob * (distance * distance - 1.0), axis=0),
             by_value[:, None],
             share,
+            distance,
         )
         clipped = int(np.count_nonzero(np.abs(ratio - 1.0) > self.clip_range))
         kl = np.sum(ratio - 1.0 - log_ratio)

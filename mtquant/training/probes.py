@@ -31,19 +31,19 @@ class Probes:
     """``bars`` copies of every lane, one of them planted anew at each bar.
 
     Attributes:
-        wander: Deviation of the lanes' own actions from the mean, so that they come into positions
-            that the policy alone would not hold.
+        jumps: Odds that a lane goes to any position instead of the policy's, so that it comes
+            into some that the policy alone would not hold.
     """
 
     def __init__(self, config: ProbesConfig, env: SB3VecEnv, gamma: float) -> None:
         """Lay out the copies.
 
         Args:
-            config: How long each is followed, and the wander.
+            config: How long each is followed, and the jumps.
             env: Whose lanes are copied.
             gamma: Discount of a bar.
         """
-        self.config, self.gamma, self.wander = config, gamma, config.wander
+        self.config, self.gamma, self.jumps = config, gamma, config.jumps
         self.lanes = env.num_envs
         self._source, scenario = env.simulator, env.scenario
         self._copies = Simulator(
@@ -62,8 +62,8 @@ class Probes:
         self._advantages = np.zeros((0, self.lanes))
 
     def move(self, done: float) -> None:
-        """Set the wander for when a share of the frames is done."""
-        self.wander = self.config.wander * max(1.0 - done / self.config.until, 0.0)
+        """Set the odds of jumps for when a share of the frames is done."""
+        self.jumps = self.config.jumps * max(1.0 - done / self.config.until, 0.0)
 
     def begin(self, steps: int, observations: Array) -> None:
         """A rollout of so many bars begins."""
@@ -93,15 +93,20 @@ class Probes:
         self._copy(np.full(self.lanes, row), np.arange(self.lanes), observations)
         self._planted[row], self._runs[row], self._gained[row] = step, True, 0.0
         self._weight[row] = 1.0
-        wander = self.wander * torch.randn(actions.shape).numpy() if self.wander else 0.0
+        played: Array = means.copy()
         asked = network.means(self._observations.reshape(-1, self._copies.width))
-        asked = asked.reshape(*self._runs.shape, -1) + wander
+        asked = asked.reshape(*self._runs.shape, -1)
+        if self.jumps:
+            # Copies jump with their lane. A probe planted here would be set against the jump.
+            jumping = torch.rand(self.lanes).numpy() < self.jumps
+            played[jumping] = 2.0 * torch.rand(actions.shape).numpy()[jumping] - 1.0
+            asked[:, jumping] = played[jumping]
+            self._runs[row] &= ~jumping
         asked[row] = actions
         moved = self._copies.advance(asked.clip(-1.0, 1.0).reshape(self._copies.lanes, -1))
         self._observations[:] = moved.observations.reshape(self._observations.shape)
         self._rewards[:] = moved.rewards.reshape(self._runs.shape)
         self._statuses[:] = moved.statuses.reshape(self._runs.shape)
-        played: Array = means + wander
         return played
 
     def compare(

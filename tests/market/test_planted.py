@@ -238,6 +238,15 @@ def test_an_ornstein_uhlenbeck_price_is_the_sum_of_its_moves() -> None:
     assert abs(price.std() - 10.0) < 1.0
 
 
+def test_a_blurred_alpha_is_told_with_noise_of_its_own_in_each_copy() -> None:
+    whole = history("blurred_alpha")
+    noise = np.stack([copy - whole.state for copy in whole.signals.values()])
+    assert list(whole.signals) == ["copy_1", "copy_2", "copy_3", "copy_4"]
+    among = np.corrcoef([*noise, whole.state, whole.moves])
+    assert np.abs(among[:4] - np.eye(4, 6)).max() < 0.03
+    np.testing.assert_allclose(noise.std(axis=1), 0.5, rtol=0.02)
+
+
 def test_signals_become_instruments_of_context() -> None:
     whole = MARKETS["season"].draw(50, 1)
     context = whole.as_context(

@@ -40,7 +40,15 @@ from mtquant.research.optimum import (
 PENALTY = 0.05
 
 SLOW = pytest.mark.slow
-PREDICTABLE = ("lead_lag", "slow_alpha", "ou_price_easy", "hidden_regime", "season", "quadratic")
+PREDICTABLE = (
+    "lead_lag",
+    "slow_alpha",
+    "blurred_alpha",
+    "ou_price_easy",
+    "hidden_regime",
+    "season",
+    "quadratic",
+)
 
 
 @lru_cache(maxsize=8)

@@ -20,7 +20,7 @@ from mtquant.envs.scenario import Scenario
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.errors import ConfigError
 from mtquant.market.panel import Panel
-from mtquant.training.band import BandHead, BandPolicy, positions_held
+from mtquant.training.band import INWARDS, PULL, BandHead, BandPolicy, positions_held
 from mtquant.training.export import export_policy
 from mtquant.training.fast_ppo import served
 from mtquant.training.learner import build_learner
@@ -79,6 +79,45 @@ def test_the_mean_is_the_position_held_clipped_into_the_band():
     np.testing.assert_allclose(answer, MEANS, atol=1e-6)
 
 
+# Held, drawn, edges; then what the mean's gradient counts for the lower and the upper one. The
+# deviation is 0.2, so a hand reaches 1.0.
+NEAR, FAR = np.exp(-0.25), np.exp(-0.75)
+HANDS = [
+    (0.5, 0.4, (0.25, 0.75), (0.0, NEAR)),  # inside: what selling is worth concerns the upper edge
+    (0.5, 0.6, (0.25, 0.75), (NEAR, 0.0)),
+    (0.0, -0.1, (-0.25, 0.75), (0.0, FAR)),  # the less, the farther it is away
+    (0.0, 0.1, (-0.25, 0.75), (NEAR, 0.0)),
+    (-0.5, 0.1, (0.25, 0.75), (1.0, 0.0)),  # outside: the edge that is gone to, whatever is drawn
+    (-0.5, 0.4, (0.25, 0.75), (1.0, 0.0)),
+    (1.0, 0.7, (0.25, 0.75), (0.0, 1.0)),
+    (1.0, 0.9, (1.5, 2.0), (0.0, 1.0)),  # out of bounds an edge answers at them
+    (0.5, 0.9, (1.5, 2.0), (1.0, 0.0)),
+    (1.0, 0.9, (0.5, 2.0), (0.0, 1.0)),
+]
+
+
+@pytest.mark.parametrize(("held", "drawn", "edges", "counts"), HANDS)
+def test_an_action_inside_the_band_speaks_for_the_edge_that_it_concerns(held, drawn, edges, counts):
+    head = BandHead(1, 1, 0.1, hands=True)
+    lower, upper = edges
+    half = (upper - lower) / 2
+    with torch.no_grad():
+        head.edges.weight.zero_()
+        head.edges.bias.copy_(torch.tensor([lower + half, log(np.expm1(10 * half)) / 10]))
+    row = torch.tensor([[9.0, held]])
+    assert head(row).item() == pytest.approx(np.clip(held, *np.clip(edges, -1, 1)))
+    head.drawn = torch.tensor([[drawn]]), torch.tensor([0.2])
+    mean = head(row)
+    assert mean.item() == pytest.approx(np.clip(held, *np.clip(edges, -1, 1)))
+    mean.backward()
+    out = [INWARDS / 0.2 * (edge - np.clip(edge, -1, 1)) for edge in edges]
+    to_lower, to_upper = counts[0] + out[0], counts[1] + out[1]
+    by_width = to_upper - to_lower + PULL
+    bend = -np.expm1(-10 * half)  # slope of softplus where it answers the half width
+    wanted = [to_lower + to_upper, by_width * bend]
+    np.testing.assert_allclose(head.edges.bias.grad, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize("symbols", [1, 2])
 @pytest.mark.parametrize(("window", "policy"), [(1, {}), (4, {}), (4, CONV)])
 @pytest.mark.parametrize("kind", ["ppo", "a2c"])
@@ -115,6 +154,18 @@ def test_the_edges_never_see_the_position_and_the_account_only_by_learning(lanes
     assert (seen[:, [0, second - first]] == 0.0).all()
     seen[:, [0, second - first]] = 1.0
     assert (seen != 0.0).any(dim=0).sum() > 6, "profit, age and the rest are weighed now"
+
+
+def test_a_threshold_is_for_the_actor_alone(lanes):
+    options = {"optimizer_class": "sparse_adamw", "optimizer_kwargs": {"sparsity": 5.0}}
+    model = build(lanes(), **options)
+    assert served(model)
+    extractor = model.policy.mlp_extractor
+    before = extractor.value_net[0].weight.detach().abs().mean().item()
+    model.learn(960)
+    assert extractor.value_net[0].weight.detach().abs().mean() > 0.9 * before
+    assert (extractor.policy_net[0].weight == 0.0).float().mean() > 0.2
+    assert (model.policy.action_net.edges.bias[1:] != 0.0).all()
 
 
 @pytest.mark.parametrize("sizing", [{}, {"method": "volatility", "risk_fraction": 0.02}])
@@ -162,6 +213,11 @@ def test_a_resumed_band_ends_with_the_same_bits(config, easy_store, heard, kind)
         ("ppo", {"kind": "bend"}, "unknown kind 'bend'; did you mean 'band'"),
         ("ppo", {"kind": "band", "widht": 1}, "unknown key 'widht'; did you mean 'width'"),
         ("ppo", {"kind": "band", "width": 0}, "action_head.width = 0 must be a number above 0"),
+        (
+            "ppo",
+            {"kind": "band", "inwards": -1},
+            "action_head.inwards = -1 must be a number from 0",
+        ),
         ("ppo", {"kind": "band", "width": "1"}, "action_head.width = '1' must be a number"),
         ("sac", BAND, "agent sac: action_head serves ppo and a2c only"),
         ("td3", BAND, "agent td3: action_head serves ppo and a2c only"),

@@ -22,12 +22,17 @@ from mtquant.training.band import PULL, SHARPNESS, BandPolicy, positions_held
 from mtquant.training.fast_ppo import FastPPO, served
 from mtquant.training.mlp import ActorCritic
 from mtquant.training.ppo_loss import Objective, Samples
+from mtquant.training.sparse import SparseAdamW
 from mtquant.training.state import Snapshot
 
 LANES, STEPS = 16, 40
 ADAMW = {"optimizer_class": torch.optim.AdamW, "optimizer_kwargs": {"weight_decay": 0.1}}
 FUSED = {"optimizer_kwargs": {"fused": True, "betas": (0.8, 0.95), "eps": 1e-4}}
 L2 = {"optimizer_kwargs": {"weight_decay": 0.3, "eps": 1e-5}}
+SPARSE = {
+    "optimizer_class": SparseAdamW,
+    "optimizer_kwargs": {"weight_decay": 0.1, "sparsity": 0.5},
+}
 RELU, BAND = {"activation_fn": torch.nn.ReLU}, {"width": 0.3}
 UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "tanh, two layers": ({"net_arch": {"pi": [64, 64], "vf": [64, 64]}}, {}),
@@ -45,8 +50,12 @@ UPDATES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a minibatch of one row": ({}, {"batch_size": 213}),
     "more rows than at once": ({}, {"batch_size": 640}),
     "band": (BAND, {}),
+    "band with hands": ({**BAND, "hands": True, "log_std_init": -1.5}, {}),
+    "hands of two symbols": ({"net_arch": {"pi": [8], "vf": [9]}, **BAND, "hands": True}, {}),
     "band of two symbols": ({"net_arch": {"pi": [8], "vf": [9]}, **RELU, **BAND}, {}),
     "linear band": ({"net_arch": {"pi": [], "vf": []}, **BAND, **ADAMW}, {}),
+    "sparse": (SPARSE, {}),
+    "sparse band": ({**BAND, **SPARSE, "hands": True, "inwards": 1.0}, {}),
     "given deviation": (L2, {"ent_coef": 0.3}),
     "stopped early": ({}, {"target_kl": 0.002, "learning_rate": 3e-3}),
 }
@@ -157,7 +166,7 @@ def test_the_env_gets_clipped_actions_and_the_buffer_those_that_were_drawn(scena
 
 
 TURNS = [(case, (FastPPO, FastPPO)) for case in UPDATES]
-for case in ("adamw", "fused", "band", "given deviation"):
+for case in ("adamw", "fused", "sparse band", "given deviation"):
     TURNS += [(case, turns) for turns in ((PPO, FastPPO), (FastPPO, PPO))]
 
 

@@ -226,7 +226,7 @@ def test_a_stopped_training_ends_like_one_that_was_not(asked, easy_store, heard)
     assert (resumed.path / "policy.onnx").read_bytes() == (whole.path / "policy.onnx").read_bytes()
 
 
-@pytest.mark.parametrize(("name", "window"), [("ppo_window", 16), ("ppo_recurrent", 1)])
+@pytest.mark.parametrize(("name", "window"), [("ppo_window", 64), ("ppo_recurrent", 1)])
 def test_the_shipped_files_make_learners(gold_scenario, name, window):
     config = load_agent(name)[0]
     assert config.window == window

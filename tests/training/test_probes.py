@@ -49,12 +49,12 @@ def scenario(small_env, easy_bars) -> Scenario:
     return Scenario.fit(env, given_market(env, easy_bars))
 
 
-def rollout(scenario: Scenario, wander: float, drawn: float):
+def rollout(scenario: Scenario, jumps: float, drawn: float):
     """Advantages of a rollout; and what a replay needs: states, actions, means and rewards."""
     env = SB3VecEnv(scenario, LANES)
     env.seed(4)
     network = Network(env.simulator.width, 1)
-    probes = Probes(ProbesConfig(bars=BARS, wander=wander), env, GAMMA)
+    probes = Probes(ProbesConfig(bars=BARS, jumps=jumps), env, GAMMA)
     torch.manual_seed(1)
     rng = np.random.default_rng(2)
     observations, kept = env.reset(), []
@@ -66,7 +66,8 @@ def rollout(scenario: Scenario, wander: float, drawn: float):
         played = probes.play(step, network, observations, means, actions)
         observations, rewards, dones, infos = env.step(played.clip(-1.0, 1.0))
         probes.compare(network, observations, rewards, dones, infos)
-        kept.append((state, seen, actions, played - means, rewards, dones, infos))
+        jumped = np.where((played != means).any(axis=1), played[:, 0], np.nan)
+        kept.append((state, seen, actions, jumped, rewards, dones, infos))
     return probes.finish(network, observations), kept, observations, network
 
 
@@ -77,11 +78,14 @@ def replayed(scenario: Scenario, kept, last, network) -> np.ndarray:
         env = SB3VecEnv(scenario, LANES)
         state, seen, actions = kept[begin][:3]
         env.simulator.restore(state)
-        running, weight = np.ones(LANES, bool), 1.0
+        weight = 1.0
         end = min(begin + BARS, STEPS)
         for step in range(begin, end):
-            wander, rewards, dones, infos = kept[step][3:]
-            asked = actions if step == begin else network.means(seen) + wander
+            jumped, rewards, dones, infos = kept[step][3:]
+            asked = network.means(seen)
+            asked[:, 0] = np.where(np.isnan(jumped), asked[:, 0], jumped)
+            if step == begin:
+                asked, running = actions, np.isnan(jumped)
             moved = env.simulator.step(asked.clip(-1.0, 1.0))
             seen = moved.observations.copy()
             gained = weight * (moved.rewards - rewards)
@@ -104,9 +108,9 @@ def replayed(scenario: Scenario, kept, last, network) -> np.ndarray:
     return expected
 
 
-@pytest.mark.parametrize("wander", [0.0, 0.5])
-def test_an_advantage_is_what_a_replay_of_the_same_bars_says(scenario, wander):
-    advantages, kept, last, network = rollout(scenario, wander, 0.6)
+@pytest.mark.parametrize("jumps", [0.0, 0.3])
+def test_an_advantage_is_what_a_replay_of_the_same_bars_says(scenario, jumps):
+    advantages, kept, last, network = rollout(scenario, jumps, 0.6)
     expected = replayed(scenario, kept, last, network)
     np.testing.assert_allclose(advantages, expected, atol=2e-4, rtol=1e-4)
     assert np.abs(advantages).max() > 0.5
@@ -142,14 +146,22 @@ def test_no_copy_leaves_the_bars(scenario):
         probes.compare(network, observations, rewards, dones, infos)
 
 
-def test_the_wander_falls_to_nothing():
+def test_the_jumps_fall_to_nothing():
     probes = Probes.__new__(Probes)
-    probes.config = ProbesConfig(wander=0.4, until=0.5)
+    probes.config = ProbesConfig(jumps=0.4, until=0.5)
     found = []
     for done in (0.0, 0.25, 0.5, 0.9):
         probes.move(done)
-        found.append(probes.wander)
+        found.append(probes.jumps)
     assert found == pytest.approx([0.4, 0.2, 0.0, 0.0])
+
+
+def test_lanes_jump_as_often_as_asked_and_anywhere(scenario):
+    _, kept, *_ = rollout(scenario, 0.2, 0.6)
+    jumped = np.concatenate([jumped for _, _, _, jumped, *_ in kept])
+    landed = jumped[~np.isnan(jumped)]
+    assert 0.1 < len(landed) / len(jumped) < 0.3
+    assert landed.min() < -0.8 and landed.max() > 0.8 and abs(landed.mean()) < 0.2
 
 
 @pytest.mark.parametrize(
@@ -169,14 +181,14 @@ def test_an_agent_that_cannot_be_probed_is_refused(small_env, easy_bars, kind, p
         build_learner(agent, SB3VecEnv(scenario, 4), 0)
 
 
-@pytest.mark.parametrize("wrong", [{"bars": 0}, {"wander": -0.1}, {"until": 0.0}, {"length": 3}])
+@pytest.mark.parametrize("wrong", [{"bars": 0}, {"jumps": 1.1}, {"until": 0.0}, {"length": 3}])
 def test_impossible_probes_are_refused(wrong):
     with pytest.raises(ValidationError):
         LearningConfig.model_validate({"probes": wrong})
 
 
 def test_probes_leave_the_lanes_as_they_are(scenario):
-    """Without wander a lane's way is that of the mean action, whatever is tried beside it."""
+    """Without jumps a lane's way is that of the mean action, whatever is tried beside it."""
     _, kept, *_ = rollout(scenario, 0.0, 0.6)
     env = SB3VecEnv(scenario, LANES)
     env.seed(4)
@@ -190,7 +202,7 @@ def test_probes_leave_the_lanes_as_they_are(scenario):
 
 
 def test_a_probed_training_resumes_to_the_same_bundle(config, easy_store, heard):
-    learning = {**config.agent.learning.model_dump(), "probes": {"bars": 3, "wander": 0.2}}
+    learning = {**config.agent.learning.model_dump(), "probes": {"bars": 3, "jumps": 0.2}}
     params = {"n_steps": 32, "batch_size": 128, "n_epochs": 2}
     agent = AgentConfig.model_validate({"kind": "ppo", "params": params, "learning": learning})
     given = replace(config, agent=agent, data=None, data_dir=easy_store)
