@@ -15,16 +15,18 @@ class Guard:
         reason: For journal and console.
         frozen: Nothing may be sent at all; otherwise only reductions.
         reducible: Lot steps that are proven to be held, where that is in doubt; None where not.
+        silent: The market gives no quotes, so no stop can be held against one.
     """
 
     reason: str
     frozen: bool
     reducible: int | None = None
+    silent: bool = False
 
     @property
     def unsettled(self) -> bool:
         """Whether stops are left alone too."""
-        return self.frozen or self.reducible is not None
+        return self.frozen or self.silent or self.reducible is not None
 
     def allowed(self, held: int, target: int) -> int:
         """The target that may be gone for, in signed lot steps."""

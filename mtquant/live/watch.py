@@ -52,7 +52,7 @@ class Watch:
             return Guard("the market is closed", frozen=True)
         age = now_ns - self.broker.tick_time_ns(instrument, now_ns)
         if age > self.oldest_tick_ns:
-            return Guard("no fresh quote", frozen=False)
+            return Guard("no fresh quote", frozen=False, silent=True)
         if age < -self.oldest_tick_ns:
             return Guard("the server's clock is ahead", frozen=False)
         if self.real and self._missing(instrument, int(bars.time[-1]), now_ns):

@@ -135,7 +135,7 @@ class Runner:
         quoted = int(bar["open"]), int(bar["open"] + bar["spread"])
         close_passed(book, self.found, [None], [quoted])
         row = account_row(record_of(book, t * HOUR, self.found), 0.0, 0)
-        self.record = record_of_row(row[: len(ACCOUNT.split())])
+        self.record = record_of_row(row[: len(ACCOUNT.split()) - 1])
         self.rows, self.fills = [], ()
 
     def trade(self, t: int, action: float) -> None:
