@@ -1,8 +1,8 @@
-"""``python -m mtquant.deploy``: a bundle on a terminal, simulated for now.
+"""``python -m mtquant.deploy``: a bundle on a terminal, simulated or real.
 
 Env, features, costs and limits come from the bundle alone; a risk profile may only tighten them.
 Paper takes the live path: adapter, closed bars, features, ONNX policy, sizer, checks, breaker,
-journal, order, terminal.
+journal, order, terminal. What ``--live`` adds is in :mod:`mtquant.live_deploy`.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_bars, paper_runner
+from mtquant.live_deploy import FEWEST_STEPS, LivePlan, plan_live, real_world, trade_live
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-FEWEST_STEPS = 10
 
 
 @app.command()
@@ -64,18 +64,32 @@ def deploy(
     speed: Annotated[
         float | None, typer.Option(help="Bars per second; as fast as possible.")
     ] = None,
+    account: Annotated[
+        str | None, typer.Option(help="For --live: name in configs/brokers.yaml.")
+    ] = None,
+    confirm: Annotated[
+        bool,
+        typer.Option("--confirm", help="For --live: the third yes; without it nothing is sent."),
+    ] = False,
+    every: Annotated[float, typer.Option(help="For --live: seconds between two looks.")] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder of report and journal.")] = None,
     checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
     data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
 ) -> None:
     """Run a bundle on a terminal."""
-    if live:
-        raise ConfigError("--live is not built yet: this version only trades on paper; use --paper")
-    if not paper:
-        raise ConfigError("say where to trade: --paper (the simulated terminal)")
+    if paper == live:
+        raise ConfigError(
+            "say where to trade: --paper (the simulated terminal) or --live --account NAME"
+        )
     if speed is not None and not 0 < speed < float("inf"):
         raise ConfigError(f"--speed {speed} must be a positive number of bars per second")
     chosen = find_bundle(bundle, checkpoints) if bundle else newest_bundle(checkpoints)
+    _refuse_untradable(chosen)
+    if live:
+        env, told = _tightened(chosen.env, risk)
+        plan = plan_live(chosen, env, account, out, every)
+        _confirm(plan, told, confirm)
+        return trade_live(plan, Console(), real_world())
     run = _prepare(chosen, risk, data, clock, data_dir)
     folder = out or REPORTS / f"paper-{chosen.name}"
     console = Console()
@@ -89,6 +103,25 @@ def deploy(
     )
     ledger, recorder = _trade(run, folder, console, speed)
     _finish(run, folder, console, ledger, recorder)
+
+
+def _confirm(plan: LivePlan, told: tuple[str, ...], confirm: bool) -> None:
+    """The third yes, after all that it is said to."""
+    kind = "demo account" if plan.limits.is_demo else "REAL MONEY on account"
+    what = f"{plan.name} would trade {kind} {plan.limits.account} at {plan.limits.server}"
+    if not confirm:
+        raise ConfigError(f"nothing was sent: {what}; read docs/live.md and add --confirm")
+    for line in told:
+        Console().print(f"risk     {line}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _refuse_untradable(bundle: Bundle) -> None:
+    """Check that what sizes the bundle's orders exists outside of an episode."""
+    if bundle.env.sizing.method == "fixed_at_start":
+        raise ConfigError(
+            f"bundle {bundle.name}: sizing.method 'fixed_at_start' counts from the start of an "
+            "episode, and live trading has none; train with another method"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,11 +148,6 @@ def _prepare(
     bundle: Bundle, risk: str | None, data: Path | None, clock: str | None, data_dir: Path
 ) -> _PaperRun:
     """The test split of the bundle's own bars, or everything in a given file."""
-    if bundle.env.sizing.method == "fixed_at_start":
-        raise ConfigError(
-            f"bundle {bundle.name}: sizing.method 'fixed_at_start' counts from the start of an "
-            "episode, and live trading has none; train with another method"
-        )
     env, told = _tightened(bundle.env, risk)
     market = given_file(env, data, clock) or market_of(bundle, data_dir)
     scenario = replace(bundle_scenario(bundle, market), env=env)

@@ -42,6 +42,7 @@ FLOORS = (
         "bridge_command",
         "bridge_simulated",
         "live_commands",
+        "live_deploy",
         "study_command",
         "__main__",
         "__init__",

@@ -143,6 +143,12 @@ def leverage_at_full_size(env: EnvConfig, bars: Structured) -> npt.NDArray[np.fl
     return capped
 
 
+def full_size_steps(env: EnvConfig, bars: Structured, equity: float) -> int:
+    """Lot steps of one symbol that ``equity`` buys at ``|action| = 1``, median over ``bars``."""
+    notional = bars["close"] * bars["value"]
+    return int(np.median(leverage_at_full_size(env, bars) * equity / notional) + 1e-9)
+
+
 def assemble_tape(
     env: EnvConfig,
     panel: Panel,

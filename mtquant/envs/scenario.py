@@ -17,6 +17,7 @@ from mtquant.config.assemble import (
     Splits,
     assemble_tape,
     bars_per_year,
+    full_size_steps,
     leverage_at_full_size,
     look_back,
     market_of,
@@ -127,10 +128,7 @@ class Scenario:
     def full_size_steps(self, rows: tuple[int, int], symbol: int) -> int:
         """Lot steps of one symbol at ``|action| = 1`` for the env's capital, median over rows."""
         span = slice(rows[0], rows[1] + 1)
-        bars = self._market[span, symbol]
-        leverage = leverage_at_full_size(self.env, bars)
-        notional = bars["close"] * bars["value"]
-        return int(np.median(leverage * self.env.account.capital / notional) + 1e-9)
+        return full_size_steps(self.env, self._market[span, symbol], self.env.account.capital)
 
     def rows(self, split: str) -> tuple[int, int]:
         """First and last row of a split.

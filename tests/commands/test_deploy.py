@@ -12,7 +12,6 @@ import pytest
     ("words", "told"),
     [
         ((), "say where to trade: --paper"),
-        (("--live",), "--live is not built yet"),
         (("--paper",), "no valid bundle in 'models/checkpoints'"),
         (("--paper", "--bundle", "gold"), "unknown bundle 'gold'"),
         (("--paper", "--speed", "0"), "--speed 0.0 must be a positive number"),

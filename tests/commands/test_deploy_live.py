@@ -1,0 +1,258 @@
+"""``mtquant deploy --live`` on the simulated terminal: three yeses, and what stops it after them."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from rich.console import Console
+
+from mtquant import live_deploy
+from mtquant.backtest.run import bundle_scenario
+from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal_state import LOGIN, SERVER, AccountTerms
+from mtquant.config.data import given_market
+from mtquant.config.live import LiveLimits
+from mtquant.errors import ConfigError, RiskHalt
+from mtquant.live.journal import Journal
+from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.start import lock_paths
+from mtquant.live.writer import WriterLock
+from mtquant.live_deploy import World, plan_live, trade_live
+from mtquant.market.clock import HOUR_NS
+from mtquant.market.panel import Panel
+
+CANARY = "canary-7f3a9c1e5b"
+ENTRY = {
+    "broker_id": "ic_markets",
+    "login": LOGIN,
+    "server": SERVER,
+    "is_demo": True,
+    "password": "${MT5_CANARY_PASSWORD}",
+}
+LIMITS = {
+    "account": LOGIN,
+    "server": SERVER,
+    "currency": "USD",
+    "is_demo": True,
+    "max_order_lots": {"XAUUSD": 50.0},
+    "max_order_value": 1e8,
+    "max_position_lots": {"XAUUSD": 50.0},
+    "max_account_value": 1e8,
+    "max_delta_lots": {"XAUUSD": 100.0},
+    "price_collar": 0.2,
+    "max_quote_age_seconds": 600.0,
+    "max_decision_age_seconds": 60.0,
+    "orders_per_minute": 50,
+    "orders_per_hour": 50,
+    "orders_per_day": 500,
+    "executions_per_day": 500,
+    "max_position_value": 1e9,
+    "connection_lost_seconds": 300.0,
+    "attempts_per_bar": 2,
+    "starts_per_hour": 500,
+    "on_trigger": "reduce",
+    "on_foreign": "halt",
+}
+
+
+@pytest.fixture
+def office(desk, monkeypatch, small_run):
+    """A working directory in which everything is written down."""
+    (desk / "configs").mkdir()
+
+    def write(entry=(), limits=()):
+        entries = {"demo": ENTRY | dict(entry)}
+        listed = {"demo": {k: v for k, v in (LIMITS | dict(limits)).items() if v is not None}}
+        (desk / "configs/brokers.yaml").write_text(yaml.safe_dump(entries))
+        (desk / "configs/live.yaml").write_text(yaml.safe_dump(listed))
+
+    write()
+    monkeypatch.setenv("MT5_CANARY_PASSWORD", CANARY)
+    monkeypatch.setattr(live_deploy, "LOCKS", desk / "locks")
+    return write
+
+
+def terminal_of(bundle, bars, first, **terms):
+    scenario = bundle_scenario(bundle, given_market(bundle.env, bars))
+    tape = scenario.tape(np.zeros((len(bars), 0), np.float32), (first, len(bars) - 1))
+    return SimulatedTerminal(
+        Panel([bars]),
+        bundle.specs,
+        tape,
+        rows=(first, len(bars) - 1),
+        terms=AccountTerms(100_000.0, **terms),
+    )
+
+
+def world_of(terminal, stop_at=None):
+    """Time passes by a bar at every wait."""
+    waits = []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        if not terminal.finished:
+            terminal.advance()
+
+    def over():
+        return terminal.finished or (stop_at is not None and len(waits) >= stop_at)
+
+    def connect(entry, credentials):
+        password = credentials.password.get_secret_value()
+        assert terminal.initialize(login=entry.login, password=password, server=entry.server)
+        entry.refuse_another(terminal.account_info())
+        return terminal
+
+    return World(terminal.now_ns, terminal.now_ns, sleep, connect, over)
+
+
+def everything_written(folder, capsys):
+    said = capsys.readouterr()
+    files = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return said.out + said.err, files
+
+
+def test_it_trades_what_the_bundle_decides_and_tells_no_secret(
+    office, desk, small_run, easy_bars, capsys
+):
+    bundle = small_run.bundle
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    trade_live(plan, Console(), world_of(terminal))
+    orders = [order for order in terminal.account.orders if order.magic]
+    assert len(orders) > 10
+    text, files = everything_written(desk, capsys)
+    assert f"account  {LOGIN} at {SERVER}: demo" in text and "limit    price_collar: 0.2" in text
+    lines = [json.loads(line) for line in (plan.folder / "log.jsonl").read_text().splitlines()]
+    assert lines[0]["event"] == "started" and lines[-1]["event"] == "ended"
+    decided = [line for line in lines if line["event"] == "decided"]
+    assert len(decided) > 250 and all(line["decision"].endswith("XAUUSD") for line in decided)
+    executed = [line for line in lines if line.get("outcome") == "executed"]
+    assert sum(line["steps"] for line in executed) == terminal.account.held(0)
+    assert not any(CANARY.encode() in content for content in files) and CANARY not in text
+
+
+def test_two_runners_of_one_journal_are_one_too_many(office, small_run, easy_bars):
+    bundle = small_run.bundle
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    other = WriterLock(*lock_paths(plan.journal, live_deploy.LOCKS, plan.limits, plan.name))
+    with pytest.raises(RiskHalt, match="another runner holds"):
+        trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
+    other.release()
+
+
+def test_a_restart_goes_on_and_a_kill_outlives_it(office, small_run, easy_bars):
+    bundle = small_run.bundle
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    trade_live(plan, Console(quiet=True), world_of(terminal, stop_at=60))
+    sent = len(terminal.account.orders)
+    assert sent
+    trade_live(plan, Console(quiet=True), world_of(terminal, stop_at=60))
+    again = len(terminal.account.orders)
+    assert again > sent
+    KillSwitch(plan.journal).kill(Form.HARD, "test")
+    trade_live(plan, Console(quiet=True), world_of(terminal))
+    assert len(terminal.account.orders) == again
+    Journal(plan.journal).close()  # verified as it opens
+
+
+def test_a_clock_that_runs_wrong_stops_increases(office, small_run, easy_bars):
+    bundle = small_run.bundle
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    world = world_of(terminal, stop_at=40)
+    skew = [0]
+    late = replace(world, now_ns=lambda: terminal.now_ns() + skew[0])
+    sleeps = world.sleep
+
+    def sleep(seconds):
+        sleeps(seconds)
+        if terminal.account.forming > 1720:
+            skew[0] = -9 * HOUR_NS
+
+    trade_live(plan, Console(quiet=True), replace(late, sleep=sleep))
+    assert KillSwitch(plan.journal).read() is Form.REDUCE
+    assert "server's clock" in KillSwitch(plan.journal).told()
+
+
+@pytest.mark.parametrize(
+    ("entry", "limits", "told"),
+    [
+        ({"login": None}, {}, "account 'demo' is not filled in"),
+        ({}, {"orders_per_day": None}, "the key 'orders_per_day' is missing"),
+        ({}, {"max_order_lots": {"EURUSD": 1.0}}, "says nothing of XAUUSD"),
+        ({"password": "${NOT_SET_ANYWHERE}"}, {}, "NOT_SET_ANYWHERE"),
+    ],
+    ids=str,
+)
+def test_what_is_not_written_down_is_not_traded(office, small_run, easy_bars, entry, limits, told):
+    office(entry, limits)
+    bundle = small_run.bundle
+    with pytest.raises(ConfigError, match=told):
+        plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+        trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
+
+
+def test_limits_of_another_account_are_refused(office, small_run, easy_bars):
+    office({}, {"account": LOGIN + 1})
+    bundle = small_run.bundle
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    with pytest.raises(ConfigError, match="the live limits say"):
+        trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
+
+
+def test_another_contract_is_refused_by_field(office, small_run, easy_bars, monkeypatch):
+    bundle = small_run.bundle
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    other = bundle.specs[0].model_copy(update={"contract_size": 10.0, "lot_max": 7.0})
+    monkeypatch.setattr(terminal._feeds[0], "spec", other)
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    with pytest.raises(ConfigError, match="contract_size is 10 and not 100") as refused:
+        trade_live(plan, Console(quiet=True), world_of(terminal))
+    assert "lot_max" not in str(refused.value)
+
+
+def test_a_small_account_cannot_follow(office, small_run, easy_bars):
+    bundle = small_run.bundle
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    terminal.account.book.account["balance"] = terminal.account.book.account["equity"] = 50.0
+    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    with pytest.raises(ConfigError, match="10 are the least to follow a policy"):
+        trade_live(plan, Console(quiet=True), world_of(terminal))
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--live",), "say which account"),
+        (("--live", "--paper"), "say where to trade"),
+        (("--live", "--account", "dmo"), "unknown account 'dmo'; did you mean 'demo'?"),
+        (("--live", "--account", "demo", "--every", "0"), "--every 0.0 must be above 0"),
+        (("--live", "--account", "demo"), "nothing was sent: small-"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_fewer_than_three_yeses(office, desk, refused, small_run, words, told):
+    shutil.copytree(small_run.bundle.path, desk / "models/checkpoints/small")
+    assert told in refused("deploy", *words)
+    assert not (desk / "live").exists()
+
+
+def test_no_limits_no_trade(office, desk, small_run):
+    (desk / "configs/live.yaml").unlink()
+    with pytest.raises(ConfigError, match="write every limit of account 'demo'"):
+        plan_live(small_run.bundle, small_run.bundle.env, "demo", None, 5.0)
+
+
+def test_the_runbooks_limits_are_limits():
+    text = (Path(__file__).parents[2] / "docs/live.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    limits = LiveLimits.model_validate(yaml.safe_load(block)["demo"])
+    assert limits.account == LOGIN and set(LiveLimits.model_fields) == set(limits.model_dump())
