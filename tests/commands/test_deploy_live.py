@@ -1,4 +1,4 @@
-"""``mtquant deploy --live`` on the simulated terminal: three yeses, and what stops it after them."""
+"""``mtquant deploy --live`` on the simulated terminal: three yeses, and what stops it."""
 
 from __future__ import annotations
 
