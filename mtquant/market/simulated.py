@@ -85,7 +85,7 @@ class SimulatedMarket:
     def __post_init__(self) -> None:
         if self.n_bars < 1 or self.seed < 0 or not 0 <= self.start_ns <= LATEST_START_NS:
             raise ConfigError(
-                f"a simulated market needs n_bars >= 1, seed >= 0 and a start_ns from 1970 to 2255, not "
+                "a simulated market needs n_bars >= 1, seed >= 0 and start_ns up to 2255, not "
                 f"{self.n_bars}, {self.seed} and {self.start_ns}"
             )
         if not (0 <= self.drift <= 1 and 0 <= self.flip_probability <= 1):
