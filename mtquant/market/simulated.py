@@ -24,6 +24,7 @@ from mtquant.market.timeframe import MINUTE_NS, Timeframe
 
 LAW = "hidden-regime-1"
 LAST_NS = int(np.iinfo(np.int64).max)  # in the year 2262
+LATEST_START_NS = 9 * 10**18  # in the year 2255
 MONDAY_2015_NS = int(np.datetime64("2015-01-05", "ns").astype(np.int64))
 
 _ANNUAL_VOLATILITY: dict[AssetClass, float] = {
@@ -82,9 +83,9 @@ class SimulatedMarket:
     law: str = LAW
 
     def __post_init__(self) -> None:
-        if self.n_bars < 1 or self.seed < 0 or self.start_ns < 0:
+        if self.n_bars < 1 or self.seed < 0 or not 0 <= self.start_ns <= LATEST_START_NS:
             raise ConfigError(
-                f"a simulated market needs n_bars >= 1, seed >= 0 and start_ns >= 0, not "
+                "a simulated market needs n_bars >= 1, seed >= 0 and start_ns up to 2255, not "
                 f"{self.n_bars}, {self.seed} and {self.start_ns}"
             )
         if not (0 <= self.drift <= 1 and 0 <= self.flip_probability <= 1):
