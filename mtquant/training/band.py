@@ -170,16 +170,20 @@ class BandPolicy(ActorCriticPolicy):
         self.optimizer = self.optimizer_class(self._groups(options), **options)
 
     def _groups(self, options: dict[str, Any]) -> list[Any]:
-        """All parameters; apart from the actor's where a threshold is meant for these alone.
+        """All parameters; apart from the actor's first weights where a threshold is meant for them.
 
-        The critic trades nothing, and may look at all there is.
+        It decides which columns are looked at. The critic trades nothing, and may look at all.
         """
         if "sparsity" not in options:
             return list(self.parameters())
+        first = self._first_layer().weight
+        others = [one for one in self.parameters() if one is not first]
+        return [{"params": [first]}, {"params": others, "sparsity": 0.0}]
+
+    def _first_layer(self) -> torch.nn.Linear:
+        """Of the actor."""
         layers = (*self.mlp_extractor.policy_net, self.action_net.edges)
-        actor = [layer.weight for layer in layers if isinstance(layer, torch.nn.Linear)]
-        others = [one for one in self.parameters() if all(one is not weight for weight in actor)]
-        return [{"params": actor}, {"params": others, "sparsity": 0.0}]
+        return next(layer for layer in layers if isinstance(layer, torch.nn.Linear))
 
     def evaluate_actions(
         self, obs: PyTorchObs, actions: torch.Tensor
@@ -199,8 +203,7 @@ class BandPolicy(ActorCriticPolicy):
 
         The account's columns begin with the first symbol's position.
         """
-        layers = (*self.mlp_extractor.policy_net, self.action_net.edges)
-        first = next(layer for layer in layers if isinstance(layer, torch.nn.Linear))
+        first = self._first_layer()
         first.weight[:, self.held[0] + self.features_dim : self.features_dim] = 0.0
 
     def _get_constructor_parameters(self) -> dict[str, Any]:

@@ -156,16 +156,17 @@ def test_the_edges_never_see_the_position_and_the_account_only_by_learning(lanes
     assert (seen != 0.0).any(dim=0).sum() > 6, "profit, age and the rest are weighed now"
 
 
-def test_a_threshold_is_for_the_actor_alone(lanes):
+def test_a_threshold_is_for_what_the_actor_looks_at(lanes):
+    """The critic, and the actor's other layers, stay as they are."""
     options = {"optimizer_class": "sparse_adamw", "optimizer_kwargs": {"sparsity": 5.0}}
     model = build(lanes(), **options)
     assert served(model)
-    extractor = model.policy.mlp_extractor
+    extractor, head = model.policy.mlp_extractor, model.policy.action_net
     before = extractor.value_net[0].weight.detach().abs().mean().item()
     model.learn(960)
     assert extractor.value_net[0].weight.detach().abs().mean() > 0.9 * before
     assert (extractor.policy_net[0].weight == 0.0).float().mean() > 0.2
-    assert (model.policy.action_net.edges.bias[1:] != 0.0).all()
+    assert (head.edges.weight != 0.0).all() and (head.edges.bias[1:] != 0.0).all()
 
 
 @pytest.mark.parametrize("sizing", [{}, {"method": "volatility", "risk_fraction": 0.02}])
