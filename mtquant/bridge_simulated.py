@@ -20,7 +20,7 @@ from mtquant.config.assemble import assemble_tape
 from mtquant.config.data import simulated_market, stored_market
 from mtquant.config.schema import EnvConfig
 
-_BARS = 20_000  # of the simulated market
+_BARS = 5_000  # of the simulated market
 
 
 class PacedTerminal(SimulatedTerminal):

@@ -79,11 +79,13 @@ def commands() -> list[list[str]]:
     return [line.split("#")[0].split() for block in fenced for line in block.splitlines() if line]
 
 
-def test_the_page_is_true(desk, tmp_path):
+@pytest.mark.timeout(900)  # six processes on what may be a busy machine
+def test_the_page_is_true(desk):
     """Its commands, in their order: tokens, a bridge in the background, a check, an order."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     place = {"cwd": desk, "env": environment, "text": True}
     serving = None
+    log = (desk / "serve.log").open("w")
     ran = []
     try:
         for words in commands():
@@ -93,13 +95,15 @@ def test_the_page_is_true(desk, tmp_path):
                 serving = subprocess.Popen(
                     [*command, "--port", "0"],
                     stdout=subprocess.PIPE,
-                    stderr=(desk / "serve.log").open("w"),
+                    stderr=log,
                     **place,
                 )
-                url = serving.stdout.readline().split()[-1]
+                told = serving.stdout.readline()
+                assert told, (desk / "serve.log").read_text()
+                url = told.split()[-1]
             else:
                 command = [url if word.startswith("http") else word for word in command]
-                done = subprocess.run(command, capture_output=True, timeout=200, **place)
+                done = subprocess.run(command, capture_output=True, **place)
                 assert done.returncode == 0, (words, done.stdout, done.stderr)
                 ran.append(done.stdout)
         assert serving is not None and len(ran) == 3
@@ -113,6 +117,7 @@ def test_the_page_is_true(desk, tmp_path):
         serving.wait(10)
         wait_for(lambda: not any(map(alive, workers)), "its worker ends when the server is killed")
     finally:
+        log.close()
         if serving is not None:
             serving.kill()
             serving.wait()
