@@ -134,8 +134,8 @@ def test_C1_C5_C7_what_stands_against_a_symbol(spec, now_h, tick_h, expected):
 
 
 def test_C7_the_first_quote_after_a_weekend_is_not_stale(spec):
-    last = bars_of([100.0], FRIDAY + 6 * HOUR)  # 22:00, the last of the week
-    monday = FRIDAY + 57 * HOUR + 10**9  # 01:00
+    last = bars_of([100.0], FRIDAY + 4 * HOUR)  # 22:00 at the server, the last of the week
+    monday = FRIDAY + 55 * HOUR + 10**9  # 01:00 there
     assert watch_at(monday, monday, spec).doubts([last], monday) == (None,)
 
 
@@ -176,15 +176,7 @@ def test_D1_whatever_an_agent_answers_is_an_action_or_a_hold(answer):
         assert faults and np.isnan(actions).all()
 
 
-BANNED = {
-    "time": {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "sleep"},
-    "datetime": {"now", "utcnow", "today"},
-    "random": None,
-    "uuid": None,
-    "secrets": None,
-    "threading": None,
-    "asyncio": None,
-}
+BANNED = {"time", "datetime", "random", "uuid", "secrets", "threading", "asyncio"}
 
 
 @pytest.mark.parametrize("path", sorted(LIVE.glob("*.py")), ids=lambda path: path.name)
@@ -195,9 +187,9 @@ def test_C8_nothing_in_the_room_reads_a_clock_or_chance(path):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = {alias.name for alias in node.names}
             module = getattr(node, "module", None) or ""
-            assert not (names | {module}) & set(BANNED), f"line {node.lineno}"
+            assert not (names | {module}) & BANNED, f"line {node.lineno}"
         if isinstance(node, ast.Attribute):
-            assert node.attr not in {"default_rng", "time_ns", "utcnow", "uuid4"}, node.lineno
+            assert node.attr not in {"default_rng", "urandom", "getpid"}, node.lineno
         walked = [node.iter] if isinstance(node, ast.For | ast.comprehension) else []
         assert not any(isinstance(one, ast.Set | ast.SetComp) for one in walked)
         for one in walked:
