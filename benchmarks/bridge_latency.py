@@ -21,9 +21,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.bridge_calls import Scope
-from mtquant.brokers.bridge_client import BridgeClient
-from mtquant.brokers.bridge_tokens import read_token, write_token
+from mtquant.brokers.bridge.calls import Scope
+from mtquant.brokers.bridge.client import BridgeClient
+from mtquant.brokers.bridge.tokens import read_token, write_token
 
 BAR_MS = 3.0
 

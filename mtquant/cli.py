@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from mtquant.account_commands import app as accounts_app
-from mtquant.backtest_command import backtest
-from mtquant.breaker_command import app as breaker_app
-from mtquant.bridge_command import app as bridge_app
+from mtquant.commands.accounts import app as accounts_app
+from mtquant.commands.backtest import backtest
+from mtquant.commands.breaker import app as breaker_app
+from mtquant.commands.bridge import app as bridge_app
+from mtquant.commands.data import app as data_app
+from mtquant.commands.features import app as features_app
+from mtquant.commands.fetch import fetch, update
+from mtquant.commands.live import arm, flatten, journal_app, kill, status
+from mtquant.commands.study import app as study_app
+from mtquant.commands.symbols import app as symbols_app
 from mtquant.console import run_app
-from mtquant.data_commands import app as data_app
 from mtquant.deploy import deploy
-from mtquant.feature_commands import app as features_app
-from mtquant.fetch_commands import fetch, update
-from mtquant.live_commands import arm, flatten, journal_app, kill, status
-from mtquant.study_command import app as study_app
-from mtquant.symbol_commands import app as symbols_app
 from mtquant.train import train
 
 app = typer.Typer(

@@ -31,9 +31,9 @@ from mtquant.backtest.run import (
     make_ledger,
     run_agent,
 )
-from mtquant.backtest_command import REPORTS, given_file
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
+from mtquant.commands.backtest import REPORTS, given_file
 from mtquant.config.data import DATA_DIR
 from mtquant.config.risk import load_risk, tighten
 from mtquant.config.schema import EnvConfig

@@ -30,6 +30,7 @@ from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.reading import Pace, Reads
 from mtquant.brokers.server_clock import ServerClock, measure
 from mtquant.brokers.specs import live_spec, refuse_other_contract
+from mtquant.commands.live import KEY
 from mtquant.config.assemble import full_size_steps, market_of
 from mtquant.config.live import LiveLimits
 from mtquant.config.load import load_symbols, read_yaml, validate
@@ -41,7 +42,6 @@ from mtquant.live.loop import Hands, keep_looking
 from mtquant.live.monitor import Monitor
 from mtquant.live.runner import BarReport
 from mtquant.live.start import live_runner
-from mtquant.live_commands import KEY
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec

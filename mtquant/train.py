@@ -12,12 +12,12 @@ from rich.console import Console
 
 from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS
+from mtquant.commands.data import import_file_shown
 from mtquant.config.data import DATA_DIR, only_symbol
 from mtquant.config.load import SYMBOLS, env_of_symbol, find, load_agent, load_env, load_symbols
 from mtquant.config.risk import apply_risk, load_risk
 from mtquant.config.schema import EnvConfig
 from mtquant.console import INTERRUPTED, TrainingScreen, run_app
-from mtquant.data_commands import import_file_shown
 from mtquant.errors import ConfigError
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.data import given_market
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from mtquant import data_commands
+from mtquant.commands import data as data_commands
 from mtquant.errors import MTQuantError
 from mtquant.market.store import Store
 from mtquant.market.symbols import SymbolSpec, SymbolTable

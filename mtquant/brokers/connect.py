@@ -41,9 +41,9 @@ def module_of(entry: AccountEntry, credentials: Credentials) -> Any:
 
 def _bridge(entry: AccountEntry, address: BridgeAddress, credentials: Credentials) -> Any:
     """The bridge's client; its token may stand alone or behind its scope, as its file has it."""
-    from mtquant.brokers.bridge_calls import Scope
-    from mtquant.brokers.bridge_client import BridgeClient
-    from mtquant.brokers.bridge_tokens import Token, checked
+    from mtquant.brokers.bridge.calls import Scope
+    from mtquant.brokers.bridge.client import BridgeClient
+    from mtquant.brokers.bridge.tokens import Token, checked
 
     words = [] if credentials.token is None else credentials.token.get_secret_value().split()
     scope = Scope.READ

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
-from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.live.breaker_log import BARS_CLOCK
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal

@@ -38,8 +38,8 @@ import mtquant.live
 for found in pkgutil.iter_modules(mtquant.live.__path__, "mtquant.live."):
     importlib.import_module(found.name)
 from mtquant.agents.bundle import load_bundle
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal

@@ -9,14 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mtquant.brokers.bridge_calls import Scope
-from mtquant.brokers.bridge_client import BridgeClient
-from mtquant.brokers.bridge_orders import OrderTable
-from mtquant.brokers.bridge_process import FrameChannel
-from mtquant.brokers.bridge_server import BridgeServer, ServerSettings
-from mtquant.brokers.bridge_supervisor import Patience, Supervisor
-from mtquant.brokers.bridge_tokens import Token, TokenTable
-from mtquant.brokers.bridge_worker import serve
+from mtquant.brokers.bridge.calls import Scope
+from mtquant.brokers.bridge.client import BridgeClient
+from mtquant.brokers.bridge.orders import OrderTable
+from mtquant.brokers.bridge.process import FrameChannel
+from mtquant.brokers.bridge.server import BridgeServer, ServerSettings
+from mtquant.brokers.bridge.supervisor import Patience, Supervisor
+from mtquant.brokers.bridge.tokens import Token, TokenTable
+from mtquant.brokers.bridge.worker import serve
 
 FAST = 1e6  # calls a second: no limit
 

@@ -15,9 +15,9 @@ import pytest
 from mtquant.brokers.approval import issue
 from mtquant.brokers.base import BrokerPosition, Instrument, MarketOrder, OrderResult, StopChange
 from mtquant.brokers.mt5 import MT5Adapter
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_records import TradeDeal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.records import TradeDeal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec

@@ -19,7 +19,7 @@ from pydantic import BaseModel, SecretStr
 from mtquant.brokers.accounts import AccountTable, accounts_of, load_accounts
 from mtquant.brokers.connect import connect
 from mtquant.brokers.secrets import keyring_secret, resolve
-from mtquant.brokers.terminal_state import LOGIN, SERVER
+from mtquant.brokers.terminal.state import LOGIN, SERVER
 from mtquant.errors import BrokerUnavailable, ConfigError, MTQuantError, RiskHalt
 from mtquant.market.configuration import parse_yaml, read_yaml
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from mtquant.brokers.accounts import AccountEntry, accounts_of
-from mtquant.brokers.bridge_calls import Scope
-from mtquant.brokers.bridge_tokens import read_token, write_token
+from mtquant.brokers.bridge.calls import Scope
+from mtquant.brokers.bridge.tokens import read_token, write_token
 from mtquant.brokers.connect import connect
 from mtquant.brokers.reading import Pace, Reads
 from mtquant.brokers.source import MT5Source
-from mtquant.brokers.terminal_state import LOGIN, SERVER
+from mtquant.brokers.terminal.state import LOGIN, SERVER
 from mtquant.config.load import load_symbols
 from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.market.mapper import SymbolMapper

@@ -15,11 +15,11 @@ import pytest
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import issue
 from mtquant.brokers.base import MarketOrder, Outcome
-from mtquant.brokers.bridge_calls import CALLS, Scope
-from mtquant.brokers.bridge_client import BridgeClient, ClientPatience
-from mtquant.brokers.bridge_http import parse_url
-from mtquant.brokers.bridge_orders import OrderTable, digest_of
-from mtquant.brokers.bridge_tokens import Token, read_token, token_of_variable, write_token
+from mtquant.brokers.bridge.calls import CALLS, Scope
+from mtquant.brokers.bridge.client import BridgeClient, ClientPatience
+from mtquant.brokers.bridge.http import parse_url
+from mtquant.brokers.bridge.orders import OrderTable, digest_of
+from mtquant.brokers.bridge.tokens import Token, read_token, token_of_variable, write_token
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.retcodes import outcome_of
 from mtquant.errors import BrokerUnavailable, ConfigError
@@ -463,7 +463,7 @@ def test_a_weak_token_is_refused_unseen(tmp_path, text):
 
 def test_a_live_process_loads_no_server():
     code = (
-        "import sys, mtquant.brokers.bridge_client\n"
+        "import sys, mtquant.brokers.bridge.client\n"
         "print(sorted({'fastapi', 'starlette', 'uvicorn', 'requests', 'torch'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from mtquant.brokers.bridge_orders import Known, OrderTable, Standing, digest_of, is_key
+from mtquant.brokers.bridge.orders import Known, OrderTable, Standing, digest_of, is_key
 from mtquant.errors import ConfigError
 
 KEY, OTHER = "k" * 16, "o" * 64

@@ -19,7 +19,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from mtquant.brokers.bridge_calls import CALLS
+from mtquant.brokers.bridge.calls import CALLS
 
 CHECKS = [
     not_a_server_error,

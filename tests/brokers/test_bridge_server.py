@@ -13,10 +13,10 @@ import pytest
 import trustme
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.bridge_calls import CALLS, Scope
-from mtquant.brokers.bridge_guard import Bucket
-from mtquant.brokers.bridge_server import BridgeServer, ServerSettings
-from mtquant.brokers.bridge_tokens import Token, TokenTable
+from mtquant.brokers.bridge.calls import CALLS, Scope
+from mtquant.brokers.bridge.guard import Bucket
+from mtquant.brokers.bridge.server import BridgeServer, ServerSettings
+from mtquant.brokers.bridge.tokens import Token, TokenTable
 from mtquant.errors import ConfigError
 
 CANARY = Token(Scope.TRADE, "c4naryTokenThatMustNeverBeSeen-0123456789ab")
@@ -266,7 +266,7 @@ def test_a_slow_body_is_not_waited_for(bridge):
 
 
 def test_a_slow_head_is_not_waited_for(bridge, monkeypatch):
-    monkeypatch.setattr("mtquant.brokers.bridge_server._HEAD_SECONDS", 0.2)
+    monkeypatch.setattr("mtquant.brokers.bridge.server._HEAD_SECONDS", 0.2)
     assert raw(bridge) == b""
     assert raw(bridge, b"POST /v1/order_send HTTP/1.1\r\nHost: ") == b""
 

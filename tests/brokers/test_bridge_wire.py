@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.brokers.bridge_wire import (
+from mtquant.brokers.bridge.wire import (
     WireError,
     array_bytes,
     array_facts,
@@ -20,7 +20,7 @@ from mtquant.brokers.bridge_wire import (
     read_array,
     struct_type,
 )
-from mtquant.brokers.terminal_records import (
+from mtquant.brokers.terminal.records import (
     RATES,
     OrderSendResult,
     StructSequence,

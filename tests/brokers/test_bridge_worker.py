@@ -13,10 +13,10 @@ import pytest
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Outcome
-from mtquant.brokers.bridge_client import ClientPatience
-from mtquant.brokers.bridge_orders import OrderTable
-from mtquant.brokers.bridge_process import WorkerProcess, WorkerRefused
-from mtquant.brokers.bridge_supervisor import Patience, Refusal, Supervisor
+from mtquant.brokers.bridge.client import ClientPatience
+from mtquant.brokers.bridge.orders import OrderTable
+from mtquant.brokers.bridge.process import WorkerProcess, WorkerRefused
+from mtquant.brokers.bridge.supervisor import Patience, Refusal, Supervisor
 from mtquant.brokers.retcodes import outcome_of
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("worker_program.py"))]
@@ -193,7 +193,7 @@ def test_no_terminal_is_one_sentence(bridges, tmp_path):
 
 
 def test_the_official_module_is_missing_here(tmp_path):
-    program = [sys.executable, "-m", "mtquant.brokers.bridge_worker"]
+    program = [sys.executable, "-m", "mtquant.brokers.bridge.worker"]
     with pytest.raises(WorkerRefused, match="MetaTrader5 package is not installed"):
         WorkerProcess(program, {"connect": {}}, 30.0)
 

@@ -10,9 +10,17 @@ import pytest
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Outcome
-from mtquant.brokers.fault_plans import CATALOGUE, DEATHS, pairs, random_plan, shrunk, singles
-from mtquant.brokers.faults import POSITIONS, QUOTES
-from mtquant.brokers.lasting_faults import (
+from mtquant.brokers.terminal.fault_kinds import POSITIONS, QUOTES
+from mtquant.brokers.terminal.fault_plans import (
+    CATALOGUE,
+    DEATHS,
+    pairs,
+    random_plan,
+    shrunk,
+    singles,
+)
+from mtquant.brokers.terminal.faults import FaultyTerminal
+from mtquant.brokers.terminal.lasting_faults import (
     FOR_EVER,
     AccountSwitched,
     ClockJump,
@@ -23,7 +31,7 @@ from mtquant.brokers.lasting_faults import (
     Refusing,
     TradingOff,
 )
-from mtquant.brokers.order_faults import (
+from mtquant.brokers.terminal.order_faults import (
     Answered,
     CommentRewritten,
     ForeignClose,
@@ -32,9 +40,8 @@ from mtquant.brokers.order_faults import (
     Part,
     Unanswered,
 )
-from mtquant.brokers.read_faults import Dropped, Emptied, ProcessDied, Raises, SpoiltBars
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_faults import FaultyTerminal
+from mtquant.brokers.terminal.read_faults import Dropped, Emptied, ProcessDied, Raises, SpoiltBars
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.errors import BrokerUnavailable, RiskHalt
 
 BUY = {

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import issue
 from mtquant.brokers.base import Instrument, MarketOrder, OrderState, Outcome, StopChange
-from mtquant.brokers.fault_plans import CATALOGUE
 from mtquant.brokers.mt5_requests import (
     Request,
     cancel_request,
@@ -25,8 +24,9 @@ from mtquant.brokers.mt5_requests import (
 )
 from mtquant.brokers.orders import OpenOrder, OrderKind, PendingCancel, PendingChange, PendingOrder
 from mtquant.brokers.retcodes import outcome_of_placing
-from mtquant.brokers.terminal_faults import FaultyTerminal
-from mtquant.brokers.terminal_requests import parse_request
+from mtquant.brokers.terminal.fault_plans import CATALOGUE
+from mtquant.brokers.terminal.faults import FaultyTerminal
+from mtquant.brokers.terminal.requests import parse_request
 from mtquant.errors import BrokerUnavailable, ConfigError
 
 LIMIT, STOP = OrderKind.LIMIT, OrderKind.STOP

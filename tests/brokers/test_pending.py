@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.fault_plans import CATALOGUE
-from mtquant.brokers.terminal_faults import FaultyTerminal
-from mtquant.brokers.terminal_pending import MOST_ORDERS
+from mtquant.brokers.terminal.fault_plans import CATALOGUE
+from mtquant.brokers.terminal.faults import FaultyTerminal
+from mtquant.brokers.terminal.pending import MOST_ORDERS
 
 BUY_LIMIT, SELL_LIMIT, BUY_STOP, SELL_STOP = range(2, 6)
 FLAT = [100.0, 101.0, 101.0, 101.0, 101.0]

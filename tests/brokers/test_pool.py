@@ -13,7 +13,7 @@ from mtquant.brokers.connect import connect
 from mtquant.brokers.connection import CHECK_EVERY_NS
 from mtquant.brokers.pool import ConnectionPool
 from mtquant.brokers.reading import Pace, Reads
-from mtquant.brokers.terminal_state import LOGIN, SERVER
+from mtquant.brokers.terminal.state import LOGIN, SERVER
 from mtquant.errors import BrokerUnavailable, ConfigError
 from mtquant.market.clock import SECOND_NS
 from mtquant.market.symbols import SymbolTable

@@ -22,7 +22,7 @@ from mtquant.brokers.base import (
 from mtquant.brokers.mt5_records import deal_of
 from mtquant.brokers.mt5_requests import change_request, order_request
 from mtquant.brokers.retcodes import outcome_of, outcome_of_change
-from mtquant.brokers.terminal_records import TradeDeal
+from mtquant.brokers.terminal.records import TradeDeal
 from mtquant.risk.reasons import PRICE_BAND
 
 

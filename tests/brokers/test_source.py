@@ -10,7 +10,7 @@ import pytest
 
 from mtquant.brokers.reading import Pace, Reads
 from mtquant.brokers.source import MT5Source
-from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.config.load import load_symbols
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError
 from mtquant.market.bars import Bars

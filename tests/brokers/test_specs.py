@@ -15,7 +15,7 @@ from mtquant.brokers.specs import (
     live_spec,
     refuse_other_contract,
 )
-from mtquant.brokers.terminal_symbols import SymbolFeed
+from mtquant.brokers.terminal.symbols import SymbolFeed
 from mtquant.config.load import load_symbols
 from mtquant.errors import ConfigError, DataError
 from mtquant.market.bars import Bars

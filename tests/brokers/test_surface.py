@@ -19,9 +19,9 @@ import pandas as pd
 import pytest
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_records import RATES, TICKS, StructSequence
-from mtquant.brokers.terminal_requests import epoch_seconds, in_group
+from mtquant.brokers.terminal.records import RATES, TICKS, StructSequence
+from mtquant.brokers.terminal.requests import epoch_seconds, in_group
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 
 SURFACE = json.loads(Path(__file__).with_name("module_surface.json").read_text())
 FUNCTIONS, TUPLES = SURFACE["functions"], SURFACE["tuples"]

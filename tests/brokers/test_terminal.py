@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal_records import RATES, Tick
+from mtquant.brokers.terminal.records import RATES, Tick
 
 GOOD = {
     "action": mt5.TRADE_ACTION_DEAL,

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from mtquant.brokers.bridge_worker import run_worker
+from mtquant.brokers.bridge.worker import run_worker
 
 TESTS = Path(__file__).parents[1]
 FAILURES = ("hang before", "hang after", "die before", "die after", "raise", "print")
@@ -28,7 +28,7 @@ def load(name: str, path: Path) -> ModuleType:
 
 def toy(setup: dict[str, Any]) -> Any:
     """A terminal that fails as it is told, and then dies or hangs in the middle of an order."""
-    from mtquant.brokers.terminal import SimulatedTerminal
+    from mtquant.brokers.terminal.simulated import SimulatedTerminal
 
     class Failing(SimulatedTerminal):
         failure = ""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from mtquant.brokers.bridge_client import BridgeClient
-from mtquant.brokers.bridge_tokens import read_token
+from mtquant.brokers.bridge.client import BridgeClient
+from mtquant.brokers.bridge.tokens import read_token
 from mtquant.brokers.retcodes import outcome_of
 
 ROOT = Path(__file__).parents[2]
@@ -69,7 +69,7 @@ def test_there_is_no_official_module_here(mtquant, token):
 
 
 def test_the_servers_packages_may_be_missing(refused, token, monkeypatch):
-    monkeypatch.setitem(sys.modules, "mtquant.brokers.bridge_server", None)
+    monkeypatch.setitem(sys.modules, "mtquant.brokers.bridge.server", None)
     assert "pip install 'mtquant[bridge]'" in refused("bridge", "serve", "--token-file", token)
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 
 from mtquant import live_deploy
 from mtquant.backtest.run import bundle_scenario
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import LOGIN, SERVER, AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import LOGIN, SERVER, AccountTerms
 from mtquant.config.data import given_market
 from mtquant.config.live import LiveLimits
 from mtquant.errors import ConfigError, RiskHalt

@@ -9,7 +9,7 @@ import pytest
 import yaml
 from pydantic.dataclasses import dataclass
 
-from mtquant import feature_commands
+from mtquant.commands import features as feature_commands
 from mtquant.features.base import PARAMETERS, Column, SymbolFeature
 from mtquant.features.registry import FEATURES, chapters, default_feature, groups
 

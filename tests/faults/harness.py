@@ -18,13 +18,13 @@ import numpy as np
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
-from mtquant.brokers.faults import Fault, FaultPlan
-from mtquant.brokers.lasting_faults import AccountSwitched
 from mtquant.brokers.mt5 import MT5Adapter
-from mtquant.brokers.order_faults import ForeignClose, ForeignTrade
-from mtquant.brokers.read_faults import ProcessDied
-from mtquant.brokers.terminal_faults import FaultyTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.fault_kinds import Fault, FaultPlan
+from mtquant.brokers.terminal.faults import FaultyTerminal
+from mtquant.brokers.terminal.lasting_faults import AccountSwitched
+from mtquant.brokers.terminal.order_faults import ForeignClose, ForeignTrade
+from mtquant.brokers.terminal.read_faults import ProcessDied
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape
 from mtquant.config.live import LiveLimits
 from mtquant.config.schema import EnvConfig

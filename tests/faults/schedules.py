@@ -10,8 +10,8 @@ from pathlib import Path
 import harness
 import numpy as np
 
-from mtquant.brokers.fault_plans import CATALOGUE, DEATHS, random_plan, shrunk
-from mtquant.brokers.faults import Fault
+from mtquant.brokers.terminal.fault_kinds import Fault
+from mtquant.brokers.terminal.fault_plans import CATALOGUE, DEATHS, random_plan, shrunk
 
 NAMES: Mapping[str, Fault] = {**CATALOGUE, **DEATHS}
 _NAMES = {fault: name for name, fault in NAMES.items()}

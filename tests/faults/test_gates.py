@@ -17,7 +17,7 @@ import mtquant
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import Approved, issue, withheld
 from mtquant.brokers.base import MarketOrder, OrderResult, Outcome
-from mtquant.brokers.order_faults import Answered, ForeignTrade, Part, Unanswered
+from mtquant.brokers.terminal.order_faults import Answered, ForeignTrade, Part, Unanswered
 from mtquant.config.live import LiveLimits
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.decision import Guard
@@ -34,7 +34,7 @@ def calls_of(name):
     """Files and counts of calls of a name, as attribute or alone."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
-        if path.stem.startswith("terminal"):  # what is called, not who calls
+        if path.parent.name == "terminal":  # what is called, not who calls
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape, warm_up
 from mtquant.config.schema import EnvConfig
 from mtquant.features.observed import observed_rows

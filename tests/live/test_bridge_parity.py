@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from mtquant.brokers.bridge_client import BridgeClient
-from mtquant.brokers.bridge_process import WorkerProcess
-from mtquant.brokers.bridge_supervisor import Patience
-from mtquant.brokers.bridge_wire import read_array
+from mtquant.brokers.bridge.client import BridgeClient
+from mtquant.brokers.bridge.process import WorkerProcess
+from mtquant.brokers.bridge.supervisor import Patience
+from mtquant.brokers.bridge.wire import read_array
 
 BROKERS = Path(__file__).parents[1] / "brokers"
 

@@ -6,7 +6,7 @@ import pytest
 
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
-from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.live.decision import Guard
 from mtquant.live.found import BrokerBalance, FoundPosition, Ticket
 from mtquant.live.levels import changes_of, close_passed, is_passed, levels_to_stand

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.journal import Journal
 from mtquant.live.lock import Reset

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.terminal import SimulatedTerminal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.errors import ConfigError
 from mtquant.live.intents import IntentState
 from mtquant.live.journal import Journal

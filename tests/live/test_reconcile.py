@@ -9,8 +9,8 @@ import pytest
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_records import TradeDeal
+from mtquant.brokers.terminal.records import TradeDeal
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.live.journal import Journal
 from mtquant.live.paper import paper_bars, paper_runner

@@ -34,8 +34,8 @@ from mtquant.agents.base import Float32
 from mtquant.backtest.run import run_agent
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import OrderResult
-from mtquant.brokers.terminal import SimulatedTerminal
-from mtquant.brokers.terminal_state import AccountTerms
+from mtquant.brokers.terminal.simulated import SimulatedTerminal
+from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.envs.scenario import Scenario
 from mtquant.envs.trading import TradingEnv
 from mtquant.envs.vec_env import SB3VecEnv

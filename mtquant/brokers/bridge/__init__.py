@@ -1,0 +1,1 @@
+"""The bridge: the terminal's functions for any machine, over authenticated HTTP."""

@@ -1,0 +1,1 @@
+"""The simulated terminal: the MetaTrader5 module's API over bars, and its faults."""

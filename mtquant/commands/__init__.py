@@ -1,0 +1,1 @@
+"""The commands of ``mtquant`` besides training and deploying."""
