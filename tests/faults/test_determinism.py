@@ -24,6 +24,7 @@ for plan in ({}, {30: "time-out, executed", 60: "history lags a bar"}, {45: "die
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_C8_the_head_of_the_journal_does_not_depend_on_the_hash_seed(tmp_path):
     heads = set()
     for seed in ("0", "1", "4242"):
