@@ -100,6 +100,8 @@ def test_bars_keep_the_modules_layout_and_may_be_written_to():
     ("facts", "raw"),
     [
         ({"dtype": [["a", "|O"]], "rows": 1}, b"12345678"),
+        ({"dtype": [["a", "<U2"]], "rows": 1}, b"1\0\0\0002\0\0\0"),
+        ({"dtype": [["a", "|V8"]], "rows": 1}, b"12345678"),
         ({"dtype": [["a", "<U1000000000"]], "rows": 1}, b""),
         ({"dtype": [["a", "<i8"]], "rows": 2}, b"12345678"),
         ({"dtype": [["a", "<i8"]], "rows": 1}, b"1234567"),
