@@ -14,7 +14,7 @@ RUNNER, TRIGGERS, WATCH, WINDOW = (
     "live/watch.py",
     "live/window.py",
 )
-RETCODES, APPROVAL, ADAPTER = "brokers/retcodes.py", "brokers/approval.py", "brokers/mt5.py"
+RETCODES, APPROVAL, ADAPTER = "brokers/retcodes.py", "brokers/approval.py", "brokers/mt5_orders.py"
 
 MUTANTS: tuple[tuple[str, str, str], ...] = (
     # The last look and the gates.
@@ -63,8 +63,8 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         RETCODES,
-        "    return Outcome.AMBIGUOUS\n\n\ndef outcome_of_change",
-        "    return Outcome.NOT_EXECUTED\n\n\ndef outcome_of_change",
+        "    return Outcome.AMBIGUOUS\n\n\ndef outcome_of_placing",
+        "    return Outcome.NOT_EXECUTED\n\n\ndef outcome_of_placing",
     ),
     (RETCODES, "TRADE_RETCODE_DONE: Outcome.EXECUTED", "TRADE_RETCODE_DONE: Outcome.AMBIGUOUS"),
     (EXPOSURE, "_UNPROVEN = (Outcome.AMBIGUOUS, Outcome.PLACED)", "_UNPROVEN = (Outcome.PLACED,)"),
