@@ -76,7 +76,7 @@ def test_mutated_configuration(here):
 
 @pytest.mark.slow
 def test_mutated_configuration_at_length(here):
-    run(here, seed=2, count=20_000)
+    run(here, seed=2, count=6_000)
 
 
 @pytest.mark.parametrize(
