@@ -67,10 +67,15 @@ class Journal:
             raise ConfigError(f"journal '{path}' is a symbolic link; name the file itself")
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self.path = path
-        self._anchor = Anchor(path.with_name(path.name + ".anchor"), key)
         self._database = sqlite3.connect(path, isolation_level=None)
         try:
             self._open(durable)
+            self._anchor = Anchor(path.with_name(path.name + ".anchor"), key)
+        except BaseException:
+            self._database.close()
+            raise
+        try:
+            check(self._database, self._anchor, path.name)
         except BaseException:
             self.close()
             raise
@@ -91,7 +96,6 @@ class Journal:
             raise RiskHalt(
                 f"journal '{self.path}' cannot be opened: {error}; nothing is traded without one"
             ) from error
-        check(self._database, self._anchor, self.path.name)
 
     def close(self) -> None:
         """Close the files; nothing is pending."""

@@ -98,10 +98,10 @@ class _Loader(yaml.SafeLoader):
 
     def construct_number(self, node: yaml.ScalarNode) -> int | float:
         text = str(node.value)
-        if ":" in text or re.match(r"[-+]?0[0-9_]", text):
-            raise _Unclear(
-                None, None, f"'{text}' is no plain number; quote a text", node.start_mark
-            )
+        if ":" in text or re.match(r"[-+]?0[0-9_]", text) or not isinstance(node.value, str):
+            # What stands there is not repeated: it may be a secret.
+            problem = "a number is not written plainly, as 010 and 1:30 are not; quote a text"
+            raise _Unclear(None, None, problem, node.start_mark)
         whole = node.tag.endswith(":int")
         made: int | float = (self.construct_yaml_int if whole else self.construct_yaml_float)(node)
         return made

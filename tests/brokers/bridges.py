@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ class Bridge:
         self.server = BridgeServer(self.supervisor, table, self.settings)
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
+        while not self.server._server.started and self._thread.is_alive():
+            time.sleep(0.005)
         scheme = "http" if self.settings.certificate is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self.server.port}"
 

@@ -21,6 +21,7 @@ from mtquant.brokers.bridge.http import parse_url
 from mtquant.brokers.bridge.orders import OrderTable, digest_of
 from mtquant.brokers.bridge.tokens import Token, read_token, token_of_variable, write_token
 from mtquant.brokers.mt5 import MT5Adapter
+from mtquant.brokers.mt5_orders import TradeRules
 from mtquant.brokers.retcodes import outcome_of
 from mtquant.errors import BrokerUnavailable, ConfigError
 
@@ -225,7 +226,7 @@ def test_no_bridge_at_all(bridge, adapter_for, terminal):
     adapter = MT5Adapter(alone, [instrument])
     with pytest.raises(BrokerUnavailable, match="No connection to the bridge"):
         adapter.positions()
-    adapter._fillings[instrument.broker_name] = mt5.ORDER_FILLING_FOK
+    adapter._rules[instrument.broker_name] = TradeRules(mt5.ORDER_FILLING_FOK, 0.0, 0.0)
     order = issue(MarketOrder(instrument, 1, magic=5), "", lambda: "")
     assert adapter.send(order).outcome is Outcome.AMBIGUOUS
 

@@ -15,7 +15,7 @@ from mtquant.brokers.accounts import accounts_of
 from mtquant.brokers.terminal.records import SymbolInfo
 from mtquant.brokers.terminal.state import LOGIN, SERVER
 from mtquant.commands import accounts as account_commands
-from mtquant.commands import fetch_commands
+from mtquant.commands import fetch as fetch_commands
 from mtquant.config.load import load_symbols
 from mtquant.market.bars import Bars
 from mtquant.market.store import Store

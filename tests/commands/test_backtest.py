@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 import pytest
+import yaml
 
 from mtquant.config.data import simulated_market
 
@@ -109,10 +110,9 @@ def test_backtest_of_a_rule_under_rules_of_one_s_own(write_csv, mtquant, desk, e
     write_csv(desk / "gold.csv", easy_bars)
     rules = "profit_target: 0.5\nmax_drawdown: {fraction: 0.02}\n"
     (desk / "strict.yaml").write_text(rules, encoding="utf-8")
-    unprotected = (desk / "small.yaml").read_text(
-        encoding="utf-8"
-    ) + "\nstops: {atr: 0}\nbreaker: {shed: 0}\n"
-    (desk / "bare.yaml").write_text(unprotected, encoding="utf-8")
+    env = yaml.safe_load((desk / "small.yaml").read_text(encoding="utf-8"))
+    unprotected = env | {"stops": {"atr": 0}, "breaker": {"shed": 0}}
+    (desk / "bare.yaml").write_text(yaml.safe_dump(unprotected), encoding="utf-8")
     words = (
         "--env",
         "bare.yaml",

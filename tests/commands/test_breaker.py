@@ -137,7 +137,7 @@ def test_what_is_no_journal_is_refused_and_left_alone(desk, refused, command):
     )
     assert "there is no journal" in refused("breaker", *command, "--journal", "empty.db")
     said = refused("breaker", *command, "--journal", "notes.txt")
-    assert "'notes.txt' cannot be read as a journal: file is not a database" in said
+    assert "journal 'notes.txt' cannot be opened: file is not a database" in said
     assert [(path.name, path.read_bytes()) for path in desk.glob("*.*")] == before
 
 

@@ -83,8 +83,8 @@ def test_mutated_configuration_at_length(here):
     ("text", "said"),
     [
         ("a: &x [1]\nb: *x\n", r"line 2: '\*x' repeats a value; write it out"),
-        ("a: 010\n", "line 1: '010' is no plain number"),
-        ("a: 1:30\n", "line 1: '1:30' is no plain number"),
+        ("a: 010\n", "line 1: a number is not written plainly"),
+        ("a: 1:30\n", "line 1: a number is not written plainly"),
         ("a: 1\n'a': 2\n", "line 2: the key 'a' stands twice; keep one of them"),
         ("a: {b: 1, b: 2}\n", "line 1: the key 'b' stands twice"),
         ("a: " + "x" * 10_000_000, "is larger than"),

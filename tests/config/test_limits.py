@@ -115,7 +115,7 @@ def test_a_line_becomes_a_gate_and_no_rule(line, gates):
         ("on_correlation: refuse", "'warn' or 'reject'"),
         ("price_band: 10", "price_band = 10"),
         ("leverage: {XAUUSD: 0}", "leverage.XAUUSD = 0"),
-        ("leverage: {XAUUSD: yes}", "leverage.XAUUSD = True"),
+        ("leverage: {XAUUSD: yes}", "leverage = {'XAUUSD': True}"),
         ("leverage: {gold: 20}", "leverage.gold"),
         ("hours: {mon-fri: '9-17'}", "cannot read the trading hours 'mon-fri: 9-17'"),
         ("hours: {monday: '09:00-17:00'}", "'monday'; did you mean 'mon'?"),

@@ -139,7 +139,7 @@ def test_the_env_of_a_symbol(symbol, env):
         ({"split": {"embargo_bars": -1}}, "split.embargo_bars = -1"),
         ({"symbols": []}, "symbols = []"),
         ({"symbols": ["XAUUSD", "XAUUSD"]}, "stands twice"),
-        ({"symbols": [5]}, "symbols.0 = 5"),
+        ({"symbols": [5]}, "symbols = [5]: a text must stand here"),
         ({"features": []}, "features = []"),
         ({"timeframe": "H7"}, "unknown timeframe 'H7'"),
         ({"timeframe": 60}, "timeframe = 60"),

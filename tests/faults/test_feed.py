@@ -119,7 +119,7 @@ def spec():
     ("now_h", "tick_h", "expected"),
     [
         (1.0, 1.0, None),
-        (1.0, 0.8, Guard("no fresh quote", frozen=False)),
+        (1.0, 0.8, Guard("no fresh quote", frozen=False, silent=True)),
         (1.0, 2.0, Guard("the server's clock is ahead", frozen=False)),
         (3.1, 3.1, Guard("the newest bar is missing", frozen=False)),
         (30.0, 6.9, Guard("the market is closed", frozen=True)),

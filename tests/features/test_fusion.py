@@ -233,7 +233,7 @@ def test_seed_takes_the_seed_of_every_part():
     for part in fusion.parts.values():
         expected = {**type(part).presets.get("seed", {})}
         if isinstance(part, CurrencyStrength):
-            expected["against"] = ["EURUSD"]
+            expected["against"] = ("EURUSD",)
         assert part == type(part)(**expected)
 
 

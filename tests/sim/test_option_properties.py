@@ -307,7 +307,8 @@ def test_lanes_draw_their_own_dearness(random_tape):
 
 
 def test_random_starts_stay_clear_of_the_drawdown_brake(random_tape):
-    tape = random_tape(1, 1, brakes=1, drawdown=0.05, weekly_loss=1.0, start_loss=1.0, randomise=1)
+    brakes = {"brakes": 1, "drawdown": 0.05, "weekly_loss": 1.0, "start_loss": 1.0}
+    tape = random_tape(1, 1, **brakes, randomise=1, capital_spread=0.3)
     tape.rules["first"], tape.rules["last"], tape.rules["episode_bars"] = 3, 39, 20
     simulator = Simulator(tape, 300)
     simulator.seed(1)

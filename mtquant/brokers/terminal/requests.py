@@ -9,7 +9,6 @@ fake would fail live.
 from __future__ import annotations
 
 import re
-from ctypes import c_int32
 from datetime import datetime
 from functools import lru_cache
 from math import isfinite
@@ -91,7 +90,7 @@ def epoch_seconds(moment: object) -> int:
         moment = moment.timestamp()
     if not isinstance(moment, int | float) or not isfinite(moment):
         raise invalid("Invalid arguments")
-    return c_int32(int(moment)).value
+    return (int(moment) + 2**31) % 2**32 - 2**31  # as the module's 32 bits hold it
 
 
 def whole(value: object) -> int:
