@@ -30,7 +30,7 @@ COMMANDS: tuple[tuple[int, tuple[str, ...]], ...] = (
     (0, ("train", *SMALL, "--timesteps", "512", "--name", "mine")),
     (0, ("backtest", "mine")),
     (0, ("deploy", "--paper", "--bundle", "mine")),
-    (0, ("features", "check", "returns_1", *GIVEN, "--symbol", "XAUUSD")),
+    (0, ("features", "check", "ret_1", *GIVEN, "--symbol", "XAUUSD")),
     (0, ("breaker", "status", "--journal", "reports/paper-mine/journal.sqlite3")),
     (2, ("data", "import", "missing.csv", "--symbol", "XAUUSD")),
     (2, ("data", "import", "broken.csv", "--symbol", "XAUUSD", "--clock", "utc")),
@@ -99,7 +99,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory, easy_bars, small_env, smal
     frame = easy_bars.to_frame()
     frame["time"] = frame["time"].dt.tz_localize(None)
     frame.to_csv(folder / "gold.csv", index=False)
-    frame[::-1].to_csv(folder / "broken.csv", index=False)
+    frame.assign(high=frame["low"] - 1.0).to_csv(folder / "broken.csv", index=False)
     (folder / "broken.yaml").write_text("symbols: [XAUUSD]\naccount: {capitl: 5}\n")
     words = json.dumps([words for _, words in COMMANDS])
     ran = subprocess.run(

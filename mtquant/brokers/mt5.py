@@ -78,9 +78,8 @@ class MT5Adapter(MT5Orders):
             ConfigError: A symbol does not exist there.
             RiskHalt: It is another account.
         """
-        module = self._module
         login = {} if self._expected is None else {"login": self._expected[0]}
-        if not module.initialize(**login):
+        if not self._call("initialize", **login):
             raise self._unavailable("initialize")
         terminal = self._read("terminal_info")
         if not (terminal.connected and terminal.trade_allowed) or terminal.tradeapi_disabled:
@@ -90,7 +89,7 @@ class MT5Adapter(MT5Orders):
             )
         for instrument in self._instruments:
             name = instrument.broker_name
-            if not module.symbol_select(name, True):
+            if not self._call("symbol_select", name, True):
                 raise ConfigError(
                     f"the broker has no symbol '{name}' for {instrument.spec.name}; correct "
                     "'brokers' in configs/symbols.yaml"

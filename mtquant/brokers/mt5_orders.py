@@ -192,16 +192,19 @@ class MT5Orders:
             return None, (mt5.RES_E_FAIL, repr(problem)), ""
 
     def _read(self, function: str, *args: object) -> Any:
-        try:
-            answer = getattr(self._module, function)(*args)
-        except Exception as problem:
-            # A bridge's connection may break in any way; what was asked is not known.
-            raise BrokerUnavailable(
-                f"{function} failed: {problem!r}; is the terminal running?"
-            ) from problem
+        answer = self._call(function, *args)
         if answer is None:
             raise self._unavailable(function)
         return answer
+
+    def _call(self, function: str, *args: object, **named: object) -> Any:
+        """The module's answer; a connection may break in any way, and then nothing is known."""
+        try:
+            return getattr(self._module, function)(*args, **named)
+        except Exception as problem:
+            raise BrokerUnavailable(
+                f"{function} failed: {problem!r}; is the terminal running?"
+            ) from problem
 
     def _unavailable(self, function: str) -> BrokerUnavailable:
         code, text = self._module.last_error()

@@ -38,6 +38,10 @@ class Counts:
         row = self._database.execute("SELECT MAX(at_ns) FROM switch WHERE form = 'ARMED'")
         return int(row.fetchone()[0] or 0)
 
+    def bars_since(self, bar_time_ns: int) -> int:
+        """Bars decided after that one."""
+        return self._one("SELECT COUNT(*) FROM account WHERE bar_time_ns > ?", bar_time_ns)
+
     def knows(self, magic: int) -> bool:
         """Whether an intent has this id."""
         return self._one("SELECT COUNT(*) FROM intent WHERE magic = ?", magic) > 0

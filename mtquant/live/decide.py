@@ -170,7 +170,8 @@ class Strategy:
         """Actions at the newest observation, the memory after it, and what was wrong with either.
 
         What is not finite is not shown: the memory would never lose it again. NaN holds, and so
-        does what is no action: of another shape, infinite, or beyond full size.
+        does what is no action: of another shape, or infinite. Beyond full size it is cut to that,
+        as in training.
         """
         nothing = np.full(len(self.specs), np.nan, np.float32)
         action, faults = nothing, tuple[str, ...]()
@@ -283,8 +284,9 @@ def sound(action: object, symbols: int) -> tuple[Float32, tuple[str, ...]]:
         asked = np.asarray(action, np.float32).reshape(symbols)
     except (TypeError, ValueError):
         return nothing, (f"model: answered {str(action)[:60]!r}, not {symbols} numbers; held",)
-    wrong = ~(np.isnan(asked) | (np.abs(asked) <= FULL_SIZE))
-    if not wrong.any():
+    endless, large = np.isinf(asked), np.abs(asked) > FULL_SIZE
+    if not large.any():
         return asked, ()
-    told = f"model: answered {asked[wrong].tolist()}, beyond full size; held"
-    return np.where(wrong, np.float32(np.nan), asked), (told,)
+    done = "held" if endless.any() else "cut to it"
+    told = f"model: answered {asked[large].tolist()}, beyond full size; {done}"
+    return np.where(endless, np.float32(np.nan), asked.clip(-1.0, 1.0)), (told,)

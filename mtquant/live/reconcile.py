@@ -81,7 +81,7 @@ class Reconciler:
         journal: What we believe.
         instruments: The strategy's symbols, in order.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
-        grace_ns: How long an order that history does not show may still appear.
+        grace_bars: Decided bars for which an order that history does not show may still appear.
         hedging: Whether the strategy was made for a hedging account.
         managed: Whether it protects its positions by stops or targets.
     """
@@ -90,7 +90,7 @@ class Reconciler:
     journal: Journal
     instruments: tuple[Instrument, ...]
     tag: int
-    grace_ns: int
+    grace_bars: int
     hedging: bool = False
     managed: bool = False
 
@@ -109,7 +109,7 @@ class Reconciler:
         bar = now_ns if record is None else record.bar_time_ns
         unfinished, events = self.journal.intents.unfinished(), list[str]()
         look = self._look(record, bar, unfinished)
-        resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_ns)
+        resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_bars)
         waiting: dict[str, list[int]] = {}
         for intent in unfinished:
             left = resolver.open_steps(intent, look, (bar, now_ns), events)
@@ -150,10 +150,13 @@ class Reconciler:
         """Read the broker."""
         # Before the first record everything of late is old; a deposit must not look new afterwards.
         since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
-        since = min([since, *(intent.bar_time_ns for intent in unfinished)])
+        # A server whose clock was set back stamps the fill of an open order earlier.
+        since = min([since, *(intent.bar_time_ns - DAY_NS for intent in unfinished)])
+        # Orders before deals: of an order that has ended all deals are there to be read.
+        past = self.broker.past_orders(since) if unfinished else ()
         look = Look(
             self.broker.deals(since),
-            self.broker.past_orders(since) if unfinished else (),
+            past,
             self.broker.open_orders(),
             self.broker.positions(),
             self.broker.account(),

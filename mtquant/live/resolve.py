@@ -41,19 +41,18 @@ class Resolver:
         journal: Where what is proven is written.
         instruments: The strategy's symbols, in order.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
-        grace_ns: How long an order that history does not show may still appear.
+        grace_bars: Decided bars for which an order that history does not show may still appear.
     """
 
     journal: Journal
     instruments: tuple[Instrument, ...]
     tag: int
-    grace_ns: int
+    grace_bars: int
 
     def open_steps(
         self, intent: Intent, look: Look, times: tuple[int, int], events: list[str]
     ) -> int:
         """Find out what became of an intent; the signed lot steps of which that stays open."""
-        now_ns = times[1]
         if intent.state is IntentState.PLANNED:
             self._settle(intent, IntentState.CANCELLED, times, 0, events)
             return 0
@@ -69,7 +68,7 @@ class Resolver:
             return left
         if abs(done) >= abs(intent.steps):
             state = IntentState.EXECUTED
-        elif over or now_ns - intent.bar_time_ns > self.grace_ns:
+        elif over or self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars:
             state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
         else:
             return left

@@ -105,7 +105,7 @@ class Runner:
             journal,
             self._instruments,
             tag,
-            grace_ns=settings.grace_bars * timeframe.nanoseconds,
+            grace_bars=settings.grace_bars,
             hedging=strategy.env.account.book == "hedging",
             managed=strategy.managed,
         )

@@ -17,7 +17,8 @@ class RunnerSettings:
     Attributes:
         strategy: Its name; orders carry a tag made from it.
         oldest_tick_minutes: Nothing is increased while the last quote is older.
-        grace_bars: How long an order that history does not show may still appear.
+        grace_bars: How long an order that history does not show may still appear, in bars that
+            were decided: through a weekend nothing is executed.
         clock: ``bars`` where the clock is the bars' own, ``utc`` where it is the real one.
         limits: Of the account; None on paper alone.
         boot_id: Of this start, unlike any other's; "" where nobody else can write the journal.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -235,7 +236,8 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
     life, terminal = Life(), stage.terminal(plan)
-    terminal.initialize()
+    with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
+        terminal.initialize()
     stayed, runner, parts = 0, None, None
     while not terminal.finished and stayed < 3:
         try:

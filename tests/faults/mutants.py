@@ -92,7 +92,11 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
         "deal.magic == intent.magic and deal.reason not in BY_SERVER",
         "deal.reason not in BY_SERVER",
     ),
-    (RESOLVE, "elif over or now_ns - intent.bar_time_ns > self.grace_ns:", "elif True:"),
+    (
+        RESOLVE,
+        "elif over or self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars:",
+        "elif True:",
+    ),
     (
         RESOLVE,
         "            return left\n        self._settle",

@@ -62,7 +62,7 @@ REFUSALS = {
     mt5.TRADE_RETCODE_REJECT: REASONS[REJECTED],
 }
 NEVER_SENT = REASONS[TOO_MANY_TICKETS]
-EXPECTED_EVENTS = ("stop-out", "margin call", " closed ")
+EXPECTED_EVENTS = ("stop-out", "margin call", " closed ", "beyond full size; cut to it")
 LANES = 3
 AFTERLIFE = 10  # bars that the other faces go on after an account has come to its end
 
