@@ -123,7 +123,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         if status == RUNNING:
             return observation.copy(), reward, False, False, info
         self._status = status
-        info["episode_summary"] = dict(vars(self._simulator.summary()))
+        info["episode_summary"] = self._simulator.summary()._asdict()
         return observation.copy(), reward, status == TERMINATED, status == TRUNCATED, info
 
     def _info(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from mtquant.config.data import resolve_market
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError
 from mtquant.sim.kernel import TRUNCATED
-from mtquant.sim.simulator import EpisodeSummary
+from mtquant.sim.summary import EpisodeSummary
 
 Float32 = npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ class SB3VecEnv(VecEnv):
                     "terminal_observation": last,
                     "TimeLimit.truncated": bool(result.statuses[lane] == TRUNCATED),
                     "episode": {"r": summary.reward, "l": summary.bars, "t": 0.0},
-                    "episode_summary": dict(vars(summary)),
+                    "episode_summary": summary._asdict(),
                 }
                 self.finished.append(summary)
         return result.observations, result.rewards, result.over, infos

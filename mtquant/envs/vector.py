@@ -62,7 +62,7 @@ class VectorTradingEnv(VectorEnv[Float32, Float32, npt.NDArray[Any]]):
             final = np.full(self.num_envs, None, object)
             summaries = np.full(self.num_envs, None, object)
             for lane, (last, summary) in result.finished.items():
-                final[lane], summaries[lane] = last, dict(vars(summary))
+                final[lane], summaries[lane] = last, summary._asdict()
             done = result.statuses != 0
             infos = {"final_obs": final, "_final_obs": done}
             infos |= {"episode_summary": summaries, "_episode_summary": done}

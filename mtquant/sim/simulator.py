@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +10,7 @@ import numpy.typing as npt
 
 from mtquant.errors import ConfigError
 from mtquant.jit import resolved
-from mtquant.sim.account import Book, Tape, empty_book
+from mtquant.sim.account import Tape, empty_book
 from mtquant.sim.custom_reward import CustomReward, Payer
 from mtquant.sim.episodes import (
     observe,
@@ -24,8 +22,8 @@ from mtquant.sim.episodes import (
 )
 from mtquant.sim.observation import account_feature_names
 from mtquant.sim.randomness import seed_lanes
-from mtquant.sim.records import ACCOUNT
 from mtquant.sim.reward import CUSTOM
+from mtquant.sim.summary import EpisodeSummary, summarise
 
 Observations = npt.NDArray[np.float32]
 # As objects, because numpy takes longer to look a type up than to make a small array of it.
@@ -33,64 +31,6 @@ FLOAT32, INT64, BOOL = np.dtype(np.float32), np.dtype(np.int64), np.dtype(np.boo
 Rewards = npt.NDArray[np.float32]
 # What a lane's next bar depends on.
 KEPT = ("account", "positions", "tickets", "queue", "returns")
-
-
-@dataclass(frozen=True)
-class EpisodeSummary:
-    """What one episode was worth, from the kernel's running sums.
-
-    Attributes:
-        bars: Steps taken.
-        reward: Sum of rewards.
-        total_return: Fraction of the starting equity.
-        sharpe: Annualised, over all bars, flat ones included; 0 where nothing moved.
-        sortino: As ``sharpe`` with the downside deviation below 0.
-        max_drawdown: Fraction of the peak.
-        trades: Finished round trips.
-        win_rate: Share of round trips that ended above their costs; 0 without trades.
-        average_holding_bars: Bars per round trip.
-        turnover: Notional traded over the starting equity.
-        exposure: Mean gross notional over equity.
-        costs: Spread, slippage, commission and swap paid, account currency.
-    """
-
-    bars: int
-    reward: float
-    total_return: float
-    sharpe: float
-    sortino: float
-    max_drawdown: float
-    trades: int
-    win_rate: float
-    average_holding_bars: float
-    turnover: float
-    exposure: float
-    costs: float
-
-
-def summarise(book: Book, i: int, bars_per_year: float) -> EpisodeSummary:
-    """The summary of lane ``i``'s episode so far."""
-    a = dict(zip(ACCOUNT.names or (), book.account[i].item(), strict=True))
-    bars = max(a["bars"], 1)
-    trades = max(a["trades"], 1)
-    mean = a["return_sum"] / bars
-    variance = max(a["return_square_sum"] / bars - mean * mean, 0.0)
-    downside = sqrt(a["downside_square_sum"] / bars)
-    annual = sqrt(bars_per_year)
-    return EpisodeSummary(
-        bars=a["bars"],
-        reward=a["reward_sum"],
-        total_return=a["equity"] / a["start_equity"] - 1.0,
-        sharpe=annual * mean / sqrt(variance) if variance > 0.0 else 0.0,
-        sortino=annual * mean / downside if downside > 0.0 else 0.0,
-        max_drawdown=a["max_drawdown"],
-        trades=a["trades"],
-        win_rate=a["wins"] / trades,
-        average_holding_bars=a["held_bars"] / trades,
-        turnover=a["traded"] / a["start_equity"],
-        exposure=a["exposure_sum"] / bars,
-        costs=a["spread_cost"] + a["slippage_cost"] + a["commission"] + a["swap"],
-    )
 
 
 class BatchStep(NamedTuple):
@@ -169,6 +109,10 @@ class Simulator:
         statuses = self._results()[1]
         return resolved(restart_finished, self.book, self.tape, statuses, self._buffers[0])
 
+    @cached_property
+    def _summarise(self) -> Any:
+        return resolved(summarise, self.book, 0, self.bars_per_year)
+
     def _results(self) -> tuple[Rewards, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Rewards, statuses and whether they are over, of every lane; the caller keeps them."""
         lanes = self.lanes
@@ -214,7 +158,7 @@ class Simulator:
         """One bar of every lane; finished lanes start their next episode in the same step."""
         moved, ended = self._move(actions)
         if ended:
-            for i in np.flatnonzero(moved.over).tolist():
+            for i in moved.over.nonzero()[0].tolist():
                 moved.finished[i] = (self._final[i].copy(), self.summary(i))
             self._restart_finished(self.book, self.tape, moved.statuses, moved.observations)
         return moved
@@ -246,7 +190,7 @@ class Simulator:
 
     def summary(self, lane: int = 0) -> EpisodeSummary:
         """The running episode of one lane."""
-        return summarise(self.book, lane, self.bars_per_year)
+        return EpisodeSummary(*self._summarise(self.book, lane, self.bars_per_year))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of the arrays that a resumed run needs."""

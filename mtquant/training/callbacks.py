@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -14,7 +13,7 @@ from mtquant.backtest.run import BacktestResult, run_agent
 from mtquant.config.schema import LearningConfig
 from mtquant.envs.scenario import Scenario
 from mtquant.envs.vec_env import SB3VecEnv
-from mtquant.sim.simulator import EpisodeSummary
+from mtquant.sim.summary import EpisodeSummary
 from mtquant.training.export import export_policy
 from mtquant.training.progress import Listener
 from mtquant.training.schedules import CostRamp, Exploration
@@ -183,7 +182,7 @@ class ValidationCallback(BaseCallback):
     def _log_episodes(self, episodes: list[EpisodeSummary]) -> None:
         if not episodes:
             return
-        rows = [asdict(episode) for episode in episodes]
+        rows = [episode._asdict() for episode in episodes]
         for key in TRAINING_SCALARS:
             self.logger.record(f"train_episodes/{key}", float(np.mean([row[key] for row in rows])))
         bars = sum(row["bars"] for row in rows)

@@ -6,6 +6,8 @@ import os
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +22,9 @@ from mtquant.brokers.bridge.supervisor import Patience, Refusal, Supervisor
 from mtquant.brokers.retcodes import outcome_of
 
 PROGRAM = [sys.executable, str(Path(__file__).with_name("worker_program.py"))]
-# A machine may be busy: only what is meant to hang runs into its limit.
-HASTY = Patience(waiting=100.0, call=2.0, connect=60.0)
+# A machine may be busy and its kernels not compiled: only what is meant to hang meets the limit.
+PATIENT = Patience(waiting=100.0, call=300.0, connect=60.0)
+HASTY = replace(PATIENT, call=5.0)
 QUICK = ClientPatience(answer=200.0, settle=200.0, tries=2, pause=0.01)
 REQUEST = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "TOY.x", "volume": 0.1, "type": 0}
 
@@ -33,7 +36,7 @@ class Desk:
         self._ledger = folder / "executed"
         setup = {"terminal": "toy", "ledger": str(self._ledger)}
         start = partial(WorkerProcess, PROGRAM, setup, 60.0)
-        self.bridge = bridges.Bridge(start, folder, patience=HASTY)
+        self.bridge = bridges.Bridge(start, folder, patience=PATIENT)
         self.supervisor = self.bridge.supervisor
         self.client = self.bridge.client(patience=QUICK)
         assert self.client.initialize()
@@ -44,6 +47,15 @@ class Desk:
 
     def fail(self, how: str) -> None:
         self.supervisor.call("fail", {"how": how})
+
+    @contextmanager
+    def hasty(self):
+        """The supervisor waits for seconds only; the worker must have its kernels by now."""
+        self.supervisor._patience = HASTY
+        try:
+            yield
+        finally:
+            self.supervisor._patience = PATIENT
 
     def send(self, magic: int, key: str | None = None):
         answer = self.client.order_send({**REQUEST, "magic": magic}, key=key)
@@ -72,9 +84,11 @@ def desk(bridges, tmp_path_factory):
 )
 def test_a_lost_order_is_ambiguous_and_its_key_never_runs_again(desk, failure, executions, magic):
     key = f"a-key-of-its-own-{magic}"
+    assert desk.send(magic + 100)[1] is Outcome.EXECUTED
     worker = desk.supervisor._worker.pid
     desk.fail(failure)
-    answer, outcome = desk.send(magic, key)
+    with desk.hasty():
+        answer, outcome = desk.send(magic, key)
     assert answer is None and outcome is Outcome.AMBIGUOUS
     assert desk.executed(magic) == executions
 
