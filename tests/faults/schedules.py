@@ -15,9 +15,6 @@ from mtquant.brokers.terminal.fault_plans import CATALOGUE, DEATHS, random_plan,
 
 NAMES: Mapping[str, Fault] = {**CATALOGUE, **DEATHS}
 _NAMES = {fault: name for name, fault in NAMES.items()}
-# Open, and said in docs/safety.md: with this beside an order that fills late, F4 does not hold.
-ALONE = "server clock a day back"
-TOGETHER = {name: fault for name, fault in NAMES.items() if name != ALONE}
 Plan = dict[int, str]
 
 
@@ -56,7 +53,7 @@ def pair_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
 def random_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
     """Three to eight faults each."""
     for _ in range(count):
-        yield _named(random_plan(rng, _calls(), tuple(TOGETHER.values())))
+        yield _named(random_plan(rng, _calls(), tuple(NAMES.values())))
 
 
 @cache
@@ -71,7 +68,7 @@ def _named_sample(rng: np.random.Generator, count: int, size: int) -> Iterator[P
     fitting = [
         (number, name)
         for number, function in _calls().items()
-        for name, fault in (NAMES if size == 1 else TOGETHER).items()
+        for name, fault in NAMES.items()
         if fault.applies(function)
     ]
     if size == 1:
