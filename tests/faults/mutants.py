@@ -5,7 +5,7 @@ A mutant is a file of the package, a text that stands there once, and what stand
 
 from __future__ import annotations
 
-GATES, SWITCH = "live/gates.py", "live/kill_switch.py"
+GATES, SWITCH = "live/gates.py", "risk/switch.py"
 RECONCILE, RESOLVE, LOOK = "live/reconcile.py", "live/resolve.py", "live/look.py"
 SENDING, EXPOSURE, CHAIN = "live/sending.py", "live/exposure.py", "live/chain.py"
 RUNNER, TRIGGERS, WATCH, WINDOW = (
