@@ -7,11 +7,10 @@ journal, order, terminal. What ``--live`` adds is in :mod:`mtquant.live_deploy`.
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
@@ -21,16 +20,8 @@ from rich.live import Live
 from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS, find_bundle, newest_bundle
 from mtquant.agents.origin import market_of, split_times
-from mtquant.backtest.compare import compare
 from mtquant.backtest.ledger import Ledger
-from mtquant.backtest.report import console_table, write_report, write_whole
-from mtquant.backtest.run import (
-    BacktestResult,
-    Recorder,
-    bundle_scenario,
-    make_ledger,
-    run_agent,
-)
+from mtquant.backtest.run import Recorder, bundle_scenario, make_ledger
 from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.commands.backtest import REPORTS, given_file
@@ -38,13 +29,15 @@ from mtquant.config.data import DATA_DIR
 from mtquant.config.risk import load_risk, tighten
 from mtquant.config.schema import EnvConfig
 from mtquant.console import run_app
-from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_bars, paper_runner
 from mtquant.live_deploy import FEWEST_STEPS, LivePlan, plan_live, real_world, trade_live
+from mtquant.paper_deploy import feed_paper
+from mtquant.paper_line import plan_paper
+from mtquant.paper_report import PaperRun, against_backtest, finish
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -65,13 +58,14 @@ def deploy(
         float | None, typer.Option(help="Bars per second; as fast as possible.")
     ] = None,
     account: Annotated[
-        str | None, typer.Option(help="For --live: name in configs/brokers.yaml.")
+        str | None,
+        typer.Option(help="Name in configs/brokers.yaml: --paper reads it, --live trades it."),
     ] = None,
     confirm: Annotated[
         bool,
         typer.Option("--confirm", help="For --live: the third yes; without it nothing is sent."),
     ] = False,
-    every: Annotated[float, typer.Option(help="For --live: seconds between two looks.")] = 5.0,
+    every: Annotated[float, typer.Option(help="With --account: seconds between two looks.")] = 5.0,
     out: Annotated[Path | None, typer.Option(help="Folder of report and journal.")] = None,
     checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
     data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,
@@ -85,14 +79,23 @@ def deploy(
         raise ConfigError(f"--speed {speed} must be a positive number of bars per second")
     chosen = find_bundle(bundle, checkpoints) if bundle else newest_bundle(checkpoints)
     _refuse_untradable(chosen)
+    if not live and account is None:
+        return _paper_on_file(_prepare(chosen, risk, data, clock, data_dir), out, speed)
+    env, told = _tightened(chosen.env, risk)
     if live:
-        env, told = _tightened(chosen.env, risk)
         plan = plan_live(chosen, env, account, out, every)
         _confirm(plan, told, confirm)
         return trade_live(plan, Console(), real_world())
-    run = _prepare(chosen, risk, data, clock, data_dir)
-    folder = out or REPORTS / f"paper-{chosen.name}"
-    console = Console()
+    if not (data is None and clock is None and speed is None):
+        raise ConfigError("bars come from a file or from --account; choose one of them")
+    paper_plan = plan_paper(chosen, env, told, account or "", out, every)
+    return feed_paper(paper_plan, Console(), real_world())
+
+
+def _paper_on_file(run: PaperRun, out: Path | None, speed: float | None) -> None:
+    """On the bars of a file, as fast as they can be read or as fast as is asked."""
+    folder = out or REPORTS / f"paper-{run.bundle.name}"
+    console, chosen = Console(), run.bundle
     console.print(
         f"bundle   {chosen.name} ({chosen.manifest.bundle_hash[:12]})\n"
         f"bars     {run.scenario.market.description}\nselected {chosen.manifest.selection}"
@@ -102,7 +105,7 @@ def deploy(
         highlight=False,
     )
     ledger, recorder = _trade(run, folder, console, speed)
-    _finish(run, folder, console, ledger, recorder)
+    finish(run, folder, console, ledger, against_backtest(run, ledger, recorder))
 
 
 def _confirm(plan: LivePlan, told: tuple[str, ...], confirm: bool) -> None:
@@ -124,16 +127,6 @@ def _refuse_untradable(bundle: Bundle) -> None:
         )
 
 
-@dataclass(frozen=True)
-class _PaperRun:
-    """A bundle, its bars under the env that holds, the rows to trade, and what was tightened."""
-
-    bundle: Bundle
-    scenario: Scenario
-    rows: tuple[int, int]
-    risk: tuple[str, ...]
-
-
 def _tightened(env: EnvConfig, risk: str | None) -> tuple[EnvConfig, tuple[str, ...]]:
     """The env under a risk profile where that is stricter, and what that has changed."""
     if risk is None:
@@ -146,7 +139,7 @@ def _tightened(env: EnvConfig, risk: str | None) -> tuple[EnvConfig, tuple[str, 
 
 def _prepare(
     bundle: Bundle, risk: str | None, data: Path | None, clock: str | None, data_dir: Path
-) -> _PaperRun:
+) -> PaperRun:
     """The test split of the bundle's own bars, or everything in a given file."""
     env, told = _tightened(bundle.env, risk)
     market = given_file(env, data, clock) or market_of(bundle, data_dir)
@@ -165,11 +158,11 @@ def _prepare(
                 f"steps of {spec.name} at full size and {FEWEST_STEPS} are the least to follow a "
                 "policy; train with more capital"
             )
-    return _PaperRun(bundle, scenario, rows, told)
+    return PaperRun(bundle, scenario, rows, told)
 
 
 def _trade(
-    run: _PaperRun, folder: Path, console: Console, speed: float | None
+    run: PaperRun, folder: Path, console: Console, speed: float | None
 ) -> tuple[Ledger, Recorder]:
     """The live path over every bar."""
     scenario, bundle = run.scenario, run.bundle
@@ -219,64 +212,6 @@ def _fresh_journal(folder: Path) -> Path:
     for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         name.unlink(missing_ok=True)
     return path
-
-
-def _finish(
-    run: _PaperRun, folder: Path, console: Console, ledger: Ledger, recorder: Recorder
-) -> None:
-    """Report, and hold the paper run against the backtest of the same bars."""
-    scenario, bundle = run.scenario, run.bundle
-    outcome = _against_backtest(ledger, recorder, run_agent(bundle.agent, scenario, run.rows))
-    report = compare(
-        ledger,
-        scenario,
-        run.rows,
-        what="paper run",
-        agent=bundle.agent.name,
-        bundle=bundle.name,
-        selection=bundle.manifest.selection,
-        notes=(outcome["sentence"], *_risk_note(run.risk)),
-    )
-    _json, page = write_report(report, folder)
-    facts = {"bundle": bundle.name, "bundle_hash": bundle.manifest.bundle_hash}
-    record = {**facts, "risk": list(run.risk), **outcome}
-    write_whole(folder / "paper.json", json.dumps(record, indent=2, sort_keys=True) + "\n")
-    console.print(console_table(report))
-    console.print(
-        f"report   {page}\njournal  {folder / 'journal.sqlite3'}",
-        markup=False,
-        soft_wrap=True,
-        highlight=False,
-    )
-
-
-def _risk_note(told: tuple[str, ...]) -> tuple[str, ...]:
-    """One sentence for the report, where there is a profile."""
-    if not told:
-        return ()
-    profile, *changes = told
-    return (f"Risk profile {profile}{': ' if changes else ''}{', '.join(changes)}.",)
-
-
-def _against_backtest(
-    ledger: Ledger, recorder: Recorder, backtest: BacktestResult
-) -> dict[str, Any]:
-    """Whether fills and equity are the backtest's, bit for bit."""
-    fills = len(recorder.deals)
-    equal = tuple(recorder.deals) == backtest.deals and np.array_equal(
-        ledger.equity, backtest.equity
-    )
-    verdict = "equal" if equal else "DIFFER FROM"
-    return {
-        "bars": len(ledger),
-        "fills": fills,
-        "final_equity": float(ledger.equity[-1]),
-        "backtest_fills": len(backtest.deals),
-        "backtest_final_equity": float(backtest.equity[-1]),
-        "equals_backtest": equal,
-        "sentence": f"{fills} fills and every bar's equity {verdict} those of the backtest, "
-        "bit for bit.",
-    }
 
 
 if __name__ == "__main__":

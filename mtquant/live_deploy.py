@@ -40,7 +40,7 @@ from mtquant.live.decide import Strategy
 from mtquant.live.log import LiveLog
 from mtquant.live.loop import Hands, keep_looking
 from mtquant.live.monitor import Monitor
-from mtquant.live.runner import BarReport
+from mtquant.live.screen import Screen
 from mtquant.live.start import live_runner
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
@@ -136,6 +136,8 @@ def plan_live(
     if not 0.0 < every <= 60.0:
         raise ConfigError(f"--every {every} must be above 0 and at most 60 seconds")
     entry = load_accounts()[account].refuse_unfilled()
+    if entry.bridge is not None and entry.bridge.token is None:
+        raise ConfigError(f"account '{account}' is only read: its bridge has no 'token' to trade")
     limits = load_limits(account)
     limits.must_name(spec.name for spec in bundle.specs)
     digest = bundle.manifest.bundle_hash[:12]
@@ -259,22 +261,6 @@ def _announce(
     console.print("\n".join(lines), markup=False, soft_wrap=True, highlight=False)
 
 
-class _Screen:
-    """Shows the newest bars and writes all of them to the log."""
-
-    def __init__(self, monitor: Monitor, view: Live, log: LiveLog) -> None:
-        self._monitor, self._view, self._log = monitor, view, log
-
-    def on_report(self, report: BarReport) -> None:
-        self._log.on_report(report)
-        self._monitor.add(report)
-        self._view.update(self._monitor.table(), refresh=True)
-
-    def on_trouble(self, problem: str) -> None:
-        self._log.on_trouble(problem)
-        self._view.console.print(problem, markup=False, soft_wrap=True, highlight=False)
-
-
 def _run(
     plan: LivePlan,
     adapter: MT5Adapter,
@@ -305,7 +291,7 @@ def _run(
         ) as runner,
         Live(console=console, auto_refresh=False) as view,
     ):
-        screen = _Screen(Monitor(f"{plan.name} on {plan.entry.name}"), view, log)
+        screen = Screen(Monitor(f"{plan.name} on {plan.entry.name}"), view, log)
         try:
             keep_looking(runner, hands, screen, plan.every)
         except RiskHalt as halt:

@@ -38,13 +38,15 @@ class BridgeAddress(_Hidden):
 
     Attributes:
         url: ``https://...``; plain ``http`` only on this machine, such as the end of an SSH tunnel.
-        token: Reference to the token.
+        token: Reference to the token of whoever trades; None for an account that is only read.
+        read_token: Reference to a token of scope ``read``, all that paper asks for.
         certificate: File of the authority that signed the bridge's certificate; None for the
             system's own.
     """
 
     url: _Text
-    token: SecretReference
+    token: SecretReference | None = None
+    read_token: SecretReference | None = None
     certificate: _Text | None = None
 
     @field_validator("url")
@@ -62,6 +64,12 @@ class BridgeAddress(_Hidden):
         if parts.scheme == "http" and not _LOOPBACK.fullmatch(host):
             raise ValueError("http would send the token in the clear; use https or an SSH tunnel")
         return url
+
+    @model_validator(mode="after")
+    def _has_one(self) -> BridgeAddress:
+        if self.token is None and self.read_token is None:
+            raise ValueError("a bridge takes a token; write 'token', 'read_token' or both")
+        return self
 
 
 class AccountEntry(_Hidden):
@@ -131,9 +139,37 @@ class AccountEntry(_Hidden):
             ConfigError: The entry is not filled in, or a secret is nowhere to be found.
         """
         self.refuse_unfilled()
-        token = None if self.bridge is None else resolve(self.bridge.token, environ, keyring)
+        bridge = self.bridge
+        named = None if bridge is None else bridge.token or bridge.read_token
+        token = None if named is None else resolve(named, environ, keyring)
         password = None if self.password is None else resolve(self.password, environ, keyring)
         return Credentials(password, token)
+
+    def reading_credentials(
+        self, environ: Mapping[str, str] = os.environ, keyring: Keyring = keyring_secret
+    ) -> Credentials:
+        """What reading takes: of a bridge the read token, and the trade token stays unread.
+
+        A terminal on this machine knows no scopes; it is logged in as always.
+
+        Raises:
+            ConfigError: As :meth:`credentials`, or there is no token of scope ``read``.
+        """
+        self.refuse_unfilled()
+        if self.bridge is None:
+            return self.credentials(environ, keyring)
+        if self.bridge.read_token is None:
+            raise ConfigError(
+                f"account '{self.name}' has no 'read_token' under 'bridge', and nothing else is "
+                "taken to read; make one with `mtquant bridge token read --out FILE`"
+            )
+        token = resolve(self.bridge.read_token, environ, keyring)
+        if token.get_secret_value().split()[0] == "trade":
+            raise ConfigError(
+                f"'bridge.read_token' of account '{self.name}' is a token of scope trade; make "
+                "one with `mtquant bridge token read --out FILE`"
+            )
+        return Credentials(None, token)
 
     def refuse_another(self, info: Any) -> None:
         """Stop if the account that answers is another one.

@@ -23,9 +23,9 @@ from mtquant.brokers.base import (
     OrderRecord,
 )
 from mtquant.brokers.mt5_orders import MT5Orders, TradeRules
-from mtquant.brokers.mt5_records import deal_of, open_order, past_state, position_of
+from mtquant.brokers.mt5_records import bars_of, deal_of, open_order, past_state, position_of
 from mtquant.brokers.orders import OpenOrder
-from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
+from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
@@ -170,23 +170,7 @@ class MT5Adapter(MT5Orders):
         rows = self._read(
             "copy_rates_from_pos", instrument.broker_name, constant, newest, count + 1 - newest
         )
-        located = self._clock.locate(rows["time"] * SECOND_NS)
-        if located.missing.any():
-            raise DataError(
-                f"{instrument.broker_name} has a bar at a time that clock {self._clock.name} "
-                "skipped; correct the symbol's clock"
-            )
-        bars = Bars(
-            instrument.spec.name,
-            timeframe,
-            located.utc,
-            rows["open"],
-            rows["high"],
-            rows["low"],
-            rows["close"],
-            rows["tick_volume"].astype(np.float64),
-            rows["spread"].astype(np.float64),
-        )
+        bars = bars_of(rows, instrument, timeframe, self._clock)
         if known_ns is None:
             return bars
         return bars.between(None, known_ns - timeframe.nanoseconds + 1)[-count:]

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.base import BrokerPosition, Deal, DealReason, OrderState
+from mtquant.brokers.base import BrokerPosition, Deal, DealReason, Instrument, OrderState
 from mtquant.brokers.orders import OpenOrder, OrderKind
+from mtquant.errors import DataError
+from mtquant.jit import Structured
+from mtquant.market.bars import Bars
+from mtquant.market.clock import SECOND_NS, Clock
+from mtquant.market.timeframe import Timeframe
 
 _DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
 _KINDS = {
@@ -33,6 +40,37 @@ _REASONS = {
     mt5.DEAL_REASON_TP: DealReason.TARGET,
     mt5.DEAL_REASON_SO: DealReason.STOP_OUT,
 }
+
+
+def bars_of(rows: Structured, instrument: Instrument, timeframe: Timeframe, clock: Clock) -> Bars:
+    """Bars in UTC.
+
+    Args:
+        rows: Of ``copy_rates_*``, times on the server's clock.
+        instrument: Whose they are.
+        timeframe: Theirs.
+        clock: The server's.
+
+    Raises:
+        DataError: A bar has a time that the clock skipped: the clock is wrong.
+    """
+    located = clock.locate(rows["time"] * SECOND_NS)
+    if located.missing.any():
+        raise DataError(
+            f"{instrument.broker_name} has a bar at a time that clock {clock.name} skipped; "
+            "correct the symbol's clock"
+        )
+    return Bars(
+        instrument.spec.name,
+        timeframe,
+        located.utc,
+        rows["open"],
+        rows["high"],
+        rows["low"],
+        rows["close"],
+        rows["tick_volume"].astype(np.float64),
+        rows["spread"].astype(np.float64),
+    )
 
 
 def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:

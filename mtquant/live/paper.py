@@ -12,10 +12,17 @@ from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.runner import BarReport, Runner
 from mtquant.live.settings import RunnerSettings
+from mtquant.live.writer import WriterLock
 
 
 def paper_runner(
-    terminal: SimulatedTerminal, journal: Journal, strategy: Strategy, name: str
+    terminal: SimulatedTerminal,
+    journal: Journal,
+    strategy: Strategy,
+    name: str,
+    *,
+    boot_id: str = "",
+    writer: WriterLock | None = None,
 ) -> Runner:
     """A runner on a simulated terminal; its clock is the terminal's.
 
@@ -24,13 +31,17 @@ def paper_runner(
         journal: Where to write.
         strategy: Decides.
         name: Of the strategy.
+        boot_id: Of this start, where the journal outlives it.
+        writer: Held for the runner's life, where others could write.
     """
     instruments = [Instrument(spec, spec.name) for spec in strategy.specs]
     context = [Instrument(spec, spec.name) for spec in strategy.context_specs]
     adapter = MT5Adapter(terminal, [*instruments, *context])
     adapter.connect()
-    settings = RunnerSettings(name, clock=BARS_CLOCK)
-    return Runner(adapter, journal, strategy, instruments, settings, terminal.now_ns, context)
+    settings = RunnerSettings(name, clock=BARS_CLOCK, boot_id=boot_id)
+    return Runner(
+        adapter, journal, strategy, instruments, settings, terminal.now_ns, context, writer=writer
+    )
 
 
 def paper_bars(terminal: SimulatedTerminal, runner: Runner) -> Iterator[BarReport | None]:

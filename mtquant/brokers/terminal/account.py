@@ -72,13 +72,11 @@ class SimulatedAccount:
         Time ends with the close of bar ``rows[1]``.
         """
         start, self._last = rows
-        rules = tape.rules.copy()
-        rules["managed"] = 1
-        self.tape = tape._replace(rules=rules)
-        self.hedging = bool(rules["hedging"][0])
+        self.tape = _managed(tape)
+        self.hedging = bool(tape.rules["hedging"][0])
         # An order makes at most two deals, a bar's end closes all that is held.
         self._most_deals = max(2, len(feeds) * (MOST_TICKETS if self.hedging else 1))
-        lane = empty_book(1, len(feeds), rules[0])
+        lane = empty_book(1, len(feeds), self.tape.rules[0])
         # A working order may close and open, and what it opens be closed.
         most = _DEALS_A_BAR + self._most_deals + 3 * MOST_ORDERS
         deals = np.zeros((1, most), DEAL)
@@ -98,6 +96,10 @@ class SimulatedAccount:
     def finished(self) -> bool:
         """Whether the last bar has closed: nothing forms, the market is shut."""
         return self.forming > self._last
+
+    def extend(self, panel: Panel, tape: Tape) -> None:
+        """Go on over bars of which these are a beginning; the last of them is yet to form."""
+        self.tape, self._panel, self._last = _managed(tape), panel, len(panel) - 1
 
     def newest(self, s: int) -> tuple[int, bool]:
         """The symbol's newest own row that has begun, and whether it is still forming."""
@@ -255,3 +257,10 @@ class SimulatedAccount:
         first, count = s * MOST_TICKETS, int(self.book.positions["tickets"][0, s])
         numbers: list[int] = self.book.tickets["number"][0, first : first + count].tolist()
         return numbers.index(held.number)
+
+
+def _managed(tape: Tape) -> Tape:
+    """A tape on which stops and targets act, whether or not the strategy sets any."""
+    rules = tape.rules.copy()
+    rules["managed"] = 1
+    return tape._replace(rules=rules)

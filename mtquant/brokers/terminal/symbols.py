@@ -11,6 +11,7 @@ from decimal import Decimal
 import numpy as np
 
 from mtquant.brokers import constants as mt5
+from mtquant.brokers.terminal.growth import Rows
 from mtquant.brokers.terminal.records import RATES, TICKS, SymbolInfo, Tick
 from mtquant.jit import Structured
 from mtquant.market.bars import Bars
@@ -52,12 +53,22 @@ class SymbolFeed:
         """
         self.spec = spec
         self.name = name
-        self._rates = np.zeros(len(bars), RATES)
-        self._rates["time"] = Clock.parse(spec.clock).from_utc(bars.time) // SECOND_NS
+        self._rows = Rows(self._tabulated(bars))
+        self._rates: Structured = self._rows.all
+
+    def extend(self, first: int, bars: Bars) -> None:
+        """Take bars in the place of rows ``first`` and later."""
+        self._rows.put(first, self._tabulated(bars))
+        self._rates = self._rows.all
+
+    def _tabulated(self, bars: Bars) -> Structured:
+        rates = np.zeros(len(bars), RATES)
+        rates["time"] = Clock.parse(self.spec.clock).from_utc(bars.time) // SECOND_NS
         for column in ("open", "high", "low", "close"):
-            self._rates[column] = getattr(bars, column)
-        self._rates["tick_volume"] = np.rint(bars.volume)
-        self._rates["spread"] = np.rint(bars.spread)
+            rates[column] = getattr(bars, column)
+        rates["tick_volume"] = np.rint(bars.volume)
+        rates["spread"] = np.rint(bars.spread)
+        return rates
 
     def seconds(self, row: int) -> int:
         """Server time of a bar's open."""
