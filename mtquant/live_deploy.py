@@ -187,8 +187,8 @@ def trade_live(plan: LivePlan, console: Console, world: World) -> None:
                 world.sleep,
                 adapter.connect,
                 partial(_look_at_clock, clock, reads, traded[0].broker_name),
-                partial(far_switch, module),
                 world.over,
+                partial(far_switch, module),
             )
             _run(plan, adapter, traded, context, hands, (world, log, console))
         finally:

@@ -34,15 +34,15 @@ class Hands:
         sleep: Waits for seconds.
         reconnect: Makes the connection anew; raises BrokerUnavailable where there is none.
         check_clock: Looks at the server's clock; raises RiskHalt where it is not what it should be.
-        far_switch: What the switch beside a terminal elsewhere lets pass, and why.
         over: Whether to stop looking.
+        far_switch: What the switch beside a terminal elsewhere lets pass, and why.
     """
 
     sleep: Callable[[float], None]
     reconnect: Callable[[], object]
     check_clock: Callable[[], object]
-    far_switch: Callable[[], tuple[Form, str]]
     over: Callable[[], bool]
+    far_switch: Callable[[], tuple[Form, str]] = lambda: (Form.ARMED, "")
 
 
 def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float) -> None:

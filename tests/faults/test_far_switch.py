@@ -37,7 +37,7 @@ class Looks:
         self.left = times
         terminal = self.one.terminal
         hands = Hands(
-            lambda _: terminal.advance(), lambda: None, lambda: None, self.far_switch, self.over
+            lambda _: terminal.advance(), lambda: None, lambda: None, self.over, self.far_switch
         )
         keep_looking(self.one.runner, hands, self, 5.0)
 
