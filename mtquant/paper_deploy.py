@@ -54,6 +54,12 @@ class _Growing(Recorder):
             )
         super().take(book, reward)
 
+    def trim(self) -> None:
+        """Leave no row empty."""
+        self.accounts, self.steps, self.reward = (
+            held[: self.filled] for held in (self.accounts, self.steps, self.reward)
+        )
+
     def level(self, level: int) -> None:
         """The breaker is the runner's, known when the next bar is decided."""
         if self.filled:
@@ -200,6 +206,7 @@ def _report(plan: PaperPlan, account: PaperAccount, recorder: _Growing, console:
         context_specs=plan.bundle.context_specs,
     )
     recorder.tape = growing.account.tape
+    recorder.trim()
     scenario = replace(bundle_scenario(plan.bundle, market), env=plan.env)
     run = PaperRun(plan.bundle, scenario, (account.first, whole - 1), plan.risk)
     ledger = make_ledger(recorder, scenario, account.first + 1)

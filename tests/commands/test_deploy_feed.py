@@ -95,7 +95,8 @@ def test_it_trades_on_paper_and_sends_the_account_nothing(office, desk, small_ru
     assert whole["equals_backtest"] and whole["bars"] > first["bars"] + 100 and whole["fills"] > 10
     assert (plan.folder / "report.html").is_file()
     assert not broker.terminal.account.orders and len(broker.terminal.account.deals) == 1
-    events = [json.loads(line)["event"] for line in (plan.folder / "log.jsonl").open()]
+    written = (plan.folder / "log.jsonl").read_text().splitlines()
+    events = [json.loads(line)["event"] for line in written]
     assert events.count("started") == events.count("ended") == 2 and "decided" in events
 
 
