@@ -1,9 +1,9 @@
-"""Runners in processes of their own, killed by a real SIGKILL, on a terminal that lives on.
+"""Runners that are killed by a real SIGKILL, on a terminal that lives on; and what comes of it.
 
-A program, because a test's process may have threads and must not fork. It owns the terminal; each
-runner is a fork of it, which reaches the terminal over two pipes in the frames of the bridge's
-worker and is watched as it goes: it stops before whatever it writes to the disk and asks on. So
-every call and every write is an instant at which it can be killed; others are any microsecond.
+A program, because a test's process may have threads and must not fork. It owns the terminal and
+forks the runners of :mod:`sigkill_process`, one after the other. Watched, they stop before whatever
+they write to the disk, so that every call and every write is an instant to be killed at; unwatched
+it is any microsecond.
 
 The journal is not synced: what a process has written before it is killed stays in the kernel's
 cache. Of machines that die this says nothing.
@@ -14,173 +14,34 @@ from __future__ import annotations
 import gc
 import json
 import os
-import signal
 import sqlite3
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import Any, TypeVar
 
 import harness
 import numpy as np
+from sigkill_process import CALL, FAILED, REPORT, Process, trade
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.bridge.calls import CALLS
-from mtquant.brokers.bridge.normal import normal_arguments
-from mtquant.brokers.bridge.session import TerminalSession, call_frame, split_answer
-from mtquant.brokers.bridge.wire import dump, load, read_array, read_error, unpack
-from mtquant.brokers.bridge.worker import read_frame, write_frame
+from mtquant.brokers.bridge.session import TerminalSession
+from mtquant.brokers.bridge.wire import dump, load
 from mtquant.errors import RiskHalt
 from mtquant.live.journal import Journal
-from mtquant.live.settings import RunnerSettings
 
-CALL, WRITE, REPORT, FAILED = b"c", b"w", b"r", b"x"
+T = TypeVar("T")
+
 SEND = "order_send"
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
-# An order that waits for the next process to be born arrives at one of its first calls. Two bars
-# without it are then proof enough that it never will, as it cannot come later here.
-LATEST, GRACE = 10, 1
 OPEN = ("planned", "sending", "placed", "ambiguous")
-LIMITS = harness.LIMITS.model_copy(update={"starts_per_hour": 10**6})
-
-
-class Line:
-    """The runner's end: it asks, and does nothing before it is answered."""
-
-    def __init__(self, answers: IO[bytes], asks: IO[bytes]) -> None:
-        self._answers, self._asks = answers, asks
-
-    def ask(self, kind: bytes, body: bytes) -> bytes:
-        write_frame(self._asks, kind + body)
-        answer = read_frame(self._answers)
-        if answer is None:
-            os._exit(1)  # whoever started it is gone
-        return answer
-
-    def write(self, what: str) -> None:
-        """Ask whether it may write to the disk now."""
-        self.ask(WRITE, what.encode())
-
-
-class Remote:
-    """The module's functions over a line, and a clock that stands still while a bar is decided."""
-
-    def __init__(self, line: Line, now_ns: int) -> None:
-        self._line, self._now_ns = line, now_ns
-        self._error = (mt5.RES_S_OK, "Success")
-
-    def __getattr__(self, name: str) -> Any:
-        return partial(self._function, name) if name in CALLS else getattr(mt5, name)
-
-    def _function(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        call = CALLS[name]
-        arguments = normal_arguments(call, call.bind(args, kwargs))
-        answer = self._line.ask(CALL, call_frame(name, *call.spread(arguments)))
-        _, facts, rows = split_answer(answer)
-        found = load(facts)
-        self._error = read_error(found["last_error"])
-        return read_array(found, rows) if "dtype" in found else unpack(found["answer"])
-
-    def last_error(self) -> tuple[int, str]:
-        return self._error
-
-    def now_ns(self) -> int:
-        return self._now_ns
-
-    def report(self, **told: Any) -> None:
-        """Say what came of a bar; the answer is the time of the next."""
-        self._now_ns = load(self._line.ask(REPORT, dump(told)))
-
-
-_STATEMENTS = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE", "CREATE")
-_SETTINGS = ("PRAGMA journal_mode", "PRAGMA user_version =")
-_OF_THE_SYSTEM = ("open", "write", "fsync", "replace", "unlink")
-
-
-def watch_writes(told: Callable[[str], None]) -> None:
-    """Tell of every statement that writes, and of every other change of a file, before it is."""
-    connect = sqlite3.connect
-
-    def statement(sql: str) -> None:
-        if sql.startswith(_STATEMENTS) or sql.startswith(_SETTINGS):
-            told(" ".join(sql.split()[:3]))
-
-    def watched(*args: Any, **options: Any) -> sqlite3.Connection:
-        database = connect(*args, **options)
-        database.set_trace_callback(statement)
-        return database
-
-    def before(name: str, act: Callable[..., Any], *args: Any, **options: Any) -> Any:
-        if name != "open" or args[1] & os.O_CREAT:
-            told(name)
-        return act(*args, **options)
-
-    sqlite3.connect = watched  # type: ignore[assignment]
-    for name in _OF_THE_SYSTEM:
-        setattr(os, name, partial(before, name, getattr(os, name)))
-
-
-def trade(
-    stage: harness.Stage, path: Path, boot: str, now_ns: int, watched: bool, line: Line
-) -> None:
-    """What a runner's process does, until it is killed."""
-    if watched:
-        watch_writes(line.write)
-    module = Remote(line, now_ns)
-    settings = RunnerSettings("faults", grace_bars=GRACE, limits=LIMITS, boot_id=boot)
-    *_, runner = harness.begun(stage, module, path, settings)
-    module.report(born=True)
-    while True:
-        report = runner.on_bar()
-        module.report(settled=report is not None and harness.settled(stage, report))
-
-
-class Process:
-    """A runner's process, and this end of its line."""
-
-    def __init__(self, body: Callable[[Line], None]) -> None:
-        asked, asks = os.pipe()
-        answers, answered = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            os.close(asked)
-            os.close(answered)
-            _be(body, Line(os.fdopen(answers, "rb"), os.fdopen(asks, "wb")))
-        os.close(asks)
-        os.close(answers)
-        self._asked, self._answered = os.fdopen(asked, "rb"), os.fdopen(answered, "wb")
-
-    def frames(self) -> Iterator[bytes]:
-        while (frame := read_frame(self._asked)) is not None:
-            yield frame
-
-    def answer(self, frame: bytes) -> None:
-        write_frame(self._answered, frame)
-
-    def kill(self) -> bytes | None:
-        """Kill it; what it had asked and nobody had read."""
-        os.kill(self.pid, signal.SIGKILL)
-        _, status = os.waitpid(self.pid, 0)
-        assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        left = read_frame(self._asked)
-        self._asked.close()
-        self._answered.close()
-        return left
-
-
-def _be(body: Callable[[Line], None], line: Line) -> NoReturn:
-    try:
-        body(line)
-    except BaseException:
-        line.ask(FAILED, traceback.format_exc().encode())
-    finally:
-        os._exit(1)
+BARS_LIVED = 12  # at most, of which a birth costs some
+LATEST = 16  # of the next process's calls, at which an order arrives after its sender's death
 
 
 @dataclass(frozen=True)
@@ -200,20 +61,11 @@ class Instant:
     call: bool
 
 
-@dataclass(frozen=True)
-class Death:
-    """How it ends there.
+Killer = Callable[[Instant], str | None]
+"""What becomes of a call whose process dies at it, None where it lives.
 
-    Attributes:
-        order: What becomes of the call: "never", "done", or "late", when the next one is born.
-        after_us: Microseconds that it goes on with the answer, None where it gets none.
-    """
-
-    order: str = "never"
-    after_us: float | None = None
-
-
-Killer = Callable[[Instant], Death | None]
+"never" and "done" come to pass at once, "late" when the next process has been born.
+"""
 
 
 @dataclass
@@ -225,7 +77,7 @@ class Play:
         path: Of the journal.
         killer: Who dies, and when.
         rng: How long nobody lives after a death, and when a late order comes.
-        watched: Whether the processes stop before each write.
+        longest: Seconds that a process lives at most; None lets it, and stops it at each write.
         life: What came of it.
         deaths: Of which, in words.
     """
@@ -234,7 +86,7 @@ class Play:
     path: Path
     killer: Killer
     rng: np.random.Generator
-    watched: bool = True
+    longest: float | None = None
     life: harness.Life = field(default_factory=harness.Life)
     deaths: list[str] = field(default_factory=list)
     births: int = 0
@@ -259,11 +111,11 @@ class Play:
 
     def _process(self) -> None:
         """One process from birth to death."""
-        boot, now = f"boot {self.births}", self.terminal.now_ns()
-        body = partial(trade, self.stage, self.path, boot, now, self.watched)
-        process, death, frame = Process(body), None, b""
+        boot, now, watched = f"boot {self.births}", self.terminal.now_ns(), self.longest is None
+        process = Process(partial(trade, self.stage, self.path, boot, now, watched))
+        fate, frame = None, b""
         self._steps.clear()
-        for frame in process.frames():
+        for frame in process.frames(self._seconds()):
             if frame.startswith(REPORT):
                 self._heard(load(frame[1:]))
                 if self._over():
@@ -273,12 +125,18 @@ class Play:
             if frame.startswith(FAILED):
                 self.life.broken.append(f"a process failed: {frame[1:].decode()}")
                 break
-            death = self.killer(self._instant(frame))
-            if death is not None:
+            fate = self.killer(self._instant(frame))
+            if fate is not None:
+                self._arrived(frame, fate)
                 break
             process.answer(self._answer(frame))
-        self._die(process, death, frame)
+        self._die(process)
         self.births += 1
+
+    def _seconds(self) -> float | None:
+        """How long the next process lives; through the quiet tail, as long as it wants."""
+        quiet = self.terminal.account.forming > self.stage.first + self.stage.bars
+        return None if quiet or self.longest is None else self.rng.random() * self.longest
 
     def _instant(self, frame: bytes) -> Instant:
         call = frame.startswith(CALL)
@@ -289,22 +147,19 @@ class Play:
         """Of the terminal; of a write that it may go on."""
         if not frame.startswith(CALL):
             return b""
-        if self.terminal.journal is not None:
-            self._late = [(calls - 1, order) for calls, order in self._late]
-            for order in [order for calls, order in self._late if calls < 0]:
-                self._session.answer(order)
-            self._late = [one for one in self._late if one[0] >= 0]
+        if self.terminal.journal is None:  # whoever calls has opened it
+            self.terminal.look_into(self.path)
+        self._late = [(calls - 1, order) for calls, order in self._late]
+        for order in [order for calls, order in self._late if calls < 0]:
+            self._session.answer(order)
+        self._late = [one for one in self._late if one[0] >= 0]
         return self._session.answer(frame[1:])
 
-    def _heard(self, told: dict[str, Any]) -> None:
-        """A process was born, or has decided a bar."""
-        if "born" in told:
-            self.terminal.look_into(self.path)
-            return
+    def _heard(self, settled: bool) -> None:
+        """A bar was decided, or had been."""
         self.life.reports += 1
         over = self.terminal.account.forming > self.stage.first + self.stage.bars + 1
-        quiet = over and told["settled"] and not self._late
-        self._stayed = self._stayed + 1 if quiet else 0
+        self._stayed = self._stayed + 1 if over and settled and not self._late else 0
         self._advance()
 
     def _advance(self) -> None:
@@ -312,24 +167,16 @@ class Play:
             self.terminal.advance()
         self._steps.clear()
 
-    def _die(self, process: Process, death: Death | None, frame: bytes) -> None:
+    def _die(self, process: Process) -> None:
         """Kill it; then time passes, or does not."""
-        if death is None:
-            process.kill()
-            self.terminal.look_away()
-            return
-        if death.after_us is None:
-            self._arrived(frame, death.order)
-            process.kill()
-        else:
-            process.answer(self._answer(frame))
-            time.sleep(death.after_us * 1e-6)
-            left = process.kill()
-            if left is not None:
-                self._arrived(left, str(self.rng.choice(["never", "done", "late"])))
+        left = process.kill()
+        if left is not None:
+            self._arrived(left, str(self.rng.choice(fates(SEND))))
         self.terminal.look_away()
+        if self._over() or self.life.broken:
+            return
         bars = int(self.rng.choice([0, 0, 0, 0, 1, 3]))
-        self.deaths.append(f"{self.terminal.account.forming} {self._steps[-1:]} {death} {bars}")
+        self.deaths.append(f"bar {self.terminal.account.forming}, {self._steps[-1:]}, then {bars}")
         for _ in range(bars):
             self._advance()
 
@@ -414,7 +261,7 @@ class Covering:
     todo: set[Key]
     died: set[int] = field(default_factory=set)
 
-    def __call__(self, now: Instant) -> Death | None:
+    def __call__(self, now: Instant) -> str | None:
         n = len(now.steps) - 1
         if now.bar in self.died or self.script.get(now.bar, ())[: n + 1] != now.steps:
             return None
@@ -422,7 +269,7 @@ class Covering:
             if (now.bar, n, fate) in self.todo:
                 self.todo.remove((now.bar, n, fate))
                 self.died.add(now.bar)
-                return Death(fate)
+                return fate
         return None
 
 
@@ -434,29 +281,12 @@ class Born:
     n: int
     fate: str = "done"
 
-    def __call__(self, now: Instant) -> Death | None:
+    def __call__(self, now: Instant) -> str | None:
         if now.birth < self.birth and now.steps[-1] == SEND:
-            return Death(self.fate)
+            return self.fate
         if now.birth == self.birth and len(now.steps) - 1 == self.n:
-            return Death(fates(now.steps[-1])[-1])
+            return fates(now.steps[-1])[-1]
         return None
-
-
-@dataclass
-class Chance:
-    """Kills at any microsecond after any call."""
-
-    rng: np.random.Generator
-    last: int
-    left: int
-    every: float = 12.0
-    longest_us: float = 3_000.0
-
-    def __call__(self, now: Instant) -> Death | None:
-        if not self.left or now.bar > self.last or self.rng.random() * self.every >= 1.0:
-            return None
-        self.left -= 1
-        return Death(after_us=self.rng.random() * self.longest_us)
 
 
 @dataclass
@@ -467,9 +297,9 @@ class Sum:
     seed: int
     told: dict[str, Any] = field(default_factory=lambda: {"lives": 0, "deaths": 0, "broken": []})
 
-    def play(self, stage: harness.Stage, killer: Killer, watched: bool = True) -> Play:
+    def play(self, stage: harness.Stage, killer: Killer, longest: float | None = None) -> Play:
         rng = np.random.default_rng([self.seed, self.told["lives"]])
-        one = Play(stage, self.path, killer, rng, watched)
+        one = Play(stage, self.path, killer, rng, longest)
         one.run()
         self.told["lives"] += 1
         self.told["deaths"] += len(one.deaths)
@@ -480,6 +310,10 @@ class Sum:
     @property
     def sound(self) -> bool:
         return len(self.told["broken"]) < 3
+
+
+def sample(of: Sequence[T], count: int, seed: int) -> list[T]:
+    return [of[k] for k in np.random.default_rng(seed).permutation(len(of))[:count]]
 
 
 def events(lives: Sum, bars: int, share: float) -> None:
@@ -494,9 +328,11 @@ def events(lives: Sum, bars: int, share: float) -> None:
         for n, name in enumerate(steps)
         for fate in fates(name)
     ]
-    rng = np.random.default_rng(lives.seed)
-    chosen = [keys[k] for k in rng.permutation(len(keys))[: round(share * len(keys))]]
-    todo = set(chosen)
+    todo = set[Key]()
+    for sends in (False, True):  # of which there are few
+        of_a_kind = [key for key in keys if (whole.script[key[0]][key[1]] == SEND) == sends]
+        count = round(min(share * (5 if sends else 1), 1.0) * len(of_a_kind))
+        todo.update(sample(of_a_kind, count, lives.seed))
     while todo and lives.sound and lives.told["lives"] < 300:
         lives.play(stage, Covering(whole.script, todo))
     lives.told["unmet"] = len(todo)
@@ -509,20 +345,22 @@ def births(lives: Sum, bars: int, share: float) -> None:
     first = [Born(0, n) for n in range(len(whole.script[min(whole.script)]))]
     lives.play(stage, lambda now: Born(1, -1)(now) or (again(now) if now.birth else None))
     count = len(again.script[min(again.script)])
-    later = [Born(1, n, fate) for fate in ("done", "never") for n in range(count)]
+    later = [Born(1, n, fate) for fate in fates(SEND) for n in range(count)]
     todo = [*first, *later]
-    rng = np.random.default_rng(lives.seed)
-    for k in rng.permutation(len(todo))[: round(share * len(todo))]:
+    for killer in sample(todo, round(share * len(todo)), lives.seed):
         if lives.sound:
-            lives.play(stage, todo[k])
+            lives.play(stage, killer)
 
 
 def instants(lives: Sum, bars: int, count: float) -> None:
-    """So many random instants."""
-    stage, rng = harness.Stage(bars=bars), np.random.default_rng(lives.seed)
+    """So many random instants, in lives that are some bars long as this machine runs now."""
+    stage, began = harness.Stage(bars=bars), 0.0
+    for _ in range(2):  # the first loads the kernels
+        began = time.monotonic()
+        lives.play(stage, Listening(), longest=1e6)
+    longest = BARS_LIVED * (time.monotonic() - began) / bars
     while lives.told["deaths"] < count and lives.sound:
-        left = count - lives.told["deaths"]
-        lives.play(stage, Chance(rng, stage.first + bars, left), watched=False)
+        lives.play(stage, Listening(), longest)
 
 
 PARTS: dict[str, Callable[[Sum, int, float], None]] = {
