@@ -44,11 +44,12 @@ def killed(*parts: object) -> list[dict[str, Any]]:
     return told
 
 
+@pytest.mark.timeout(1200)
 def test_A1_A3_F4_a_killed_process_loses_and_doubles_nothing():
     """A share of all calls, writes and instants, of births and of shorter runs."""
-    told = killed("events", 30, 0.03, "births", 4, 0.06, "instants", 30, 20)
+    told = killed("events", 25, 0.03, "births", 4, 0.04, "instants", 15, 12)
     assert told[0]["unmet"] == 0 and told[0]["orders"] > 30
-    assert sum(one["deaths"] for one in told) > 60
+    assert sum(one["deaths"] for one in told) > 40
 
 
 @pytest.mark.slow
