@@ -36,7 +36,7 @@ from mtquant.live.intents import strategy_tag, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form
 from mtquant.live.record import AccountRecord, HeldPosition
-from mtquant.live.runner import Runner
+from mtquant.live.runner import BarReport, Runner
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 from mtquant.market.panel import Panel
@@ -135,7 +135,7 @@ class Scripted:
 class Stage:
     """Bars and tape, made once for many lives."""
 
-    def __init__(self, hedging: bool = False) -> None:
+    def __init__(self, hedging: bool = False, bars: int = BARS) -> None:
         book = "hedging" if hedging else "netting"
         self.env = EnvConfig(
             name="faults",
@@ -145,21 +145,21 @@ class Stage:
             breaker={"max_errors": 0},
             stops={},
         )
-        bars = SimulatedMarket("XAUUSD", "H1", BARS + TAIL + 40, 3).bars(SPEC)
-        self.panel = Panel([bars])
-        features = np.zeros((len(bars), 0), np.float32)
+        market = SimulatedMarket("XAUUSD", "H1", bars + TAIL + 40, 3).bars(SPEC)
+        self.panel = Panel([market])
+        features = np.zeros((len(market), 0), np.float32)
         rules = self.env.rules(reward_scale=1.0)
         self.tape = assemble_tape(self.env, self.panel, (SPEC,), features, rules)
-        self.first = 20
+        self.first, self.bars = 20, bars
         self.instrument = Instrument(SPEC, "XAUUSD")
-        self.strategy = Scripted(self.env, int(bars.time[self.first + BARS]))
+        self.strategy = Scripted(self.env, int(market.time[self.first + bars]))
 
     def terminal(self, plan: FaultPlan) -> Watched:
         return Watched(
             self.panel,
             (SPEC,),
             self.tape,
-            rows=(self.first, self.first + BARS + TAIL),
+            rows=(self.first, self.first + self.bars + TAIL),
             terms=AccountTerms(100_000.0),
             plan=plan,
         )
@@ -173,6 +173,16 @@ class Watched(FaultyTerminal):
         self.broken: list[str] = []
         self.journal: sqlite3.Connection | None = None
         self._looked, self._foreign, self._ids = 1, 0, set[int]()
+
+    def look_into(self, path: Path) -> None:
+        """Read a journal through a connection of its own."""
+        self.journal = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+    def look_away(self) -> None:
+        """Close that connection."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
 
     def advance(self) -> None:
         super().advance()
@@ -247,10 +257,8 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
             report = runner.on_bar()
             if report is not None:
                 life.reports += 1
-                decided = report.outlook.decisions[0]
-                calm = decided.target == stage.strategy.wanted(decided.bar_time_ns)
-                over = terminal.account.forming > stage.first + BARS + 1
-                stayed = stayed + 1 if over and calm and decided.held == decided.target else 0
+                over = terminal.account.forming > stage.first + stage.bars + 1
+                stayed = stayed + 1 if over and settled(stage, report) else 0
         except ProcessDied:
             life.deaths += 1
             parts = _dead(parts, terminal)
@@ -262,52 +270,62 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
         if not _quiet(terminal):
             stayed = 0
         terminal.advance()
-    _judge(stage, terminal, life, path)
+    judge(stage, terminal, life, path)
     _dead(parts, terminal)
     return life
 
 
+def settled(stage: Stage, report: BarReport) -> bool:
+    """Whether a bar found what the script wants, and wants it still."""
+    decided = report.outlook.decisions[0]
+    return decided.held == decided.target == stage.strategy.wanted(decided.bar_time_ns)
+
+
 def _born(stage: Stage, terminal: Watched, path: Path, limits: LiveLimits) -> tuple[Any, ...]:
-    """A process: lock, journal, adapter, runner."""
+    settings = RunnerSettings("faults", grace_bars=GRACE, limits=limits, boot_id="b")
+    parts = begun(stage, terminal, path, settings)
+    terminal.look_into(path)
+    return parts
+
+
+def begun(stage: Stage, module: Any, path: Path, settings: RunnerSettings) -> tuple[Any, ...]:
+    """A process: lock, journal, adapter, runner; the module has a clock beside its functions."""
     lock = WriterLock(path.with_name(path.name + ".lock"))
     journal = None
     try:
         journal = Journal(path, durable=False)
-        terminal.journal = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        adapter = MT5Adapter(terminal, [stage.instrument])
+        adapter = MT5Adapter(module, [stage.instrument])
         adapter.connect()
-        settings = RunnerSettings("faults", grace_bars=GRACE, limits=limits, boot_id="b")
         runner = Runner(
             adapter,
             journal,
             stage.strategy,  # type: ignore[arg-type]
             [stage.instrument],
             settings,
-            terminal.now_ns,
+            module.now_ns,
             writer=lock,
         )
     except BaseException:
-        _dead((lock, journal), terminal)
+        lock.release()
+        if journal is not None:
+            journal.close()
         raise
     return lock, journal, runner
 
 
 def _dead(parts: Any, terminal: Watched) -> None:
     """The process is gone: what it held open is let go, nothing else happens."""
-    if terminal.journal is not None:
-        terminal.journal.close()
-        terminal.journal = None
+    terminal.look_away()
     if parts is not None:
         parts[0].release()
-        if parts[1] is not None:
-            parts[1].close()
+        parts[1].close()
 
 
 def _quiet(terminal: Watched) -> bool:
     return not (terminal._kept or terminal._armed or terminal._spells)
 
 
-def _judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
+def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])

@@ -114,6 +114,11 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     (CHAIN, "    if known and anchored != START:\n", "    if False:\n"),
     (CHAIN, "    if commits:\n", "    if False:\n"),
+    (
+        CHAIN,
+        "self._seal(before)\n",
+        "self._seal(before)\n            self._anchor.write(self._head)\n",
+    ),
     (CHAIN, "return _wrong_state(database), head", 'return "", head'),
     (CHAIN, "if self.owner is not None and newest.fetchone() != (self.owner,):", "if False:"),
     # Triggers, feed and start.

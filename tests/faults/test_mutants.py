@@ -22,6 +22,7 @@ KILLERS = (
     "tests/live/test_chain.py",
     "tests/brokers/test_retcodes.py",
     "tests/faults/test_schedules.py",
+    "tests/faults/test_sigkill.py",
 )
 
 
