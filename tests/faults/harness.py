@@ -221,7 +221,7 @@ class Life:
         armed: Whether the switch still was at the end.
         held: Lot steps at the end.
         reports: How many bars were decided.
-        settled: Whether the wanted position was held at the end, and nothing was open.
+        settled: Whether the wanted position was held at the end, or something still stood against.
     """
 
     broken: list[str] = field(default_factory=list)
@@ -379,13 +379,13 @@ def _judge(stage: Stage, terminal: Watched, life: Life, path: Path, whole: bool)
     database.close()
     life.armed = last == (Form.ARMED.name,)
     wanted = stage.strategy.wanted(2**62)
-    life.settled = life.armed and not open_ and quiet(terminal) and life.held == wanted
-    excused = excused_for_good(terminal) or open_ or not life.armed or not quiet(terminal)
-    if whole and not excused and life.held != wanted:
+    excused = open_ or not life.armed or not quiet(terminal)
+    life.settled = bool(excused) or life.held == wanted
+    if whole and not life.settled and not touched(terminal):
         life.broken.append(f"A1: {life.held} lot steps after the quiet tail, wanted {wanted}")
 
 
-def excused_for_good(terminal: Watched) -> bool:
+def touched(terminal: Watched) -> bool:
     """Whether somebody else had a hand in it: then the position need not be the wanted one."""
     foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
     return foreign or bool(terminal.guests)

@@ -85,8 +85,7 @@ class Known:
         foreign = played.terminal.foreign
         if self._good.get(state, foreign + 1) <= foreign:
             return True
-        excused = harness.excused_for_good(played.terminal)
-        return excused and self._unbroken.get(state, foreign + 1) <= foreign
+        return harness.touched(played.terminal) and self._unbroken.get(state, foreign + 1) <= foreign
 
     def _note(self, played: harness.Play, stood: list[bytes], *, good: bool) -> None:
         if stood and self._good.get(stood[-1], 10**9) <= played.terminal.foreign:
