@@ -133,9 +133,9 @@ class Scripted:
 
 
 class Stage:
-    """Bars and tape, made once for many lives."""
+    """Bars and tape, made once for many lives; of so many bars is the script."""
 
-    def __init__(self, hedging: bool = False) -> None:
+    def __init__(self, hedging: bool = False, bars: int = BARS) -> None:
         book = "hedging" if hedging else "netting"
         self.env = EnvConfig(
             name="faults",
@@ -145,21 +145,22 @@ class Stage:
             breaker={"max_errors": 0},
             stops={},
         )
-        bars = SimulatedMarket("XAUUSD", "H1", BARS + TAIL + 40, 3).bars(SPEC)
-        self.panel = Panel([bars])
-        features = np.zeros((len(bars), 0), np.float32)
+        self.bars = bars
+        market = SimulatedMarket("XAUUSD", "H1", bars + TAIL + 40, 3).bars(SPEC)
+        self.panel = Panel([market])
+        features = np.zeros((len(market), 0), np.float32)
         rules = self.env.rules(reward_scale=1.0)
         self.tape = assemble_tape(self.env, self.panel, (SPEC,), features, rules)
         self.first = 20
         self.instrument = Instrument(SPEC, "XAUUSD")
-        self.strategy = Scripted(self.env, int(bars.time[self.first + BARS]))
+        self.strategy = Scripted(self.env, int(market.time[self.first + bars]))
 
     def terminal(self, plan: FaultPlan) -> Watched:
         return Watched(
             self.panel,
             (SPEC,),
             self.tape,
-            rows=(self.first, self.first + BARS + TAIL),
+            rows=(self.first, self.first + self.bars + TAIL),
             terms=AccountTerms(100_000.0),
             plan=plan,
         )
@@ -282,7 +283,7 @@ class Play:
     def _calm(self, report: Any) -> bool:
         decided, stage = report.outlook.decisions[0], self.stage
         wanted = decided.target == stage.strategy.wanted(decided.bar_time_ns)
-        over = self.terminal.account.forming > stage.first + BARS + 1
+        over = self.terminal.account.forming > stage.first + stage.bars + 1
         return over and wanted and decided.held == decided.target
 
     def end(self, *, whole: bool = True) -> Life:
@@ -410,7 +411,8 @@ def _judge_account(terminal: Watched, life: Life) -> None:
                 life.broken.append(f"E6: call {call} traded on another account")
 
 
-def told(plan: FaultPlan, names: dict[Fault, str]) -> str:
+def told(plan: FaultPlan, names: dict[Fault, str], bars: int = BARS) -> str:
     """The one command that plays a plan again."""
     pairs = ",".join(f"{number}={names[fault]}" for number, fault in sorted(plan.items()))
-    return f"python benchmarks/fault_schedules.py --replay '{pairs}'"
+    length = "" if bars == BARS else f"--bars {bars} "
+    return f"python benchmarks/fault_schedules.py {length}--replay '{pairs}'"

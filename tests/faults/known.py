@@ -12,19 +12,21 @@ import copy
 import sqlite3
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import harness
 import states
 
-from mtquant.brokers.terminal.fault_kinds import FaultPlan
+from mtquant.brokers.terminal.fault_kinds import Fault, FaultPlan
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import KillSwitch
 from mtquant.live.writer import WriterLock
 
 FILES = (".anchor", ".armed")
 NEAR, SOMETIMES = 6, 8  # bars after a fault at which states are compared, and every so many later
+State = tuple[bytes, tuple[tuple[int, Fault], ...]]
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Known:
 
     Attributes:
         lived: Bars that were played.
+        calls: Functions that the undisturbed life has called, by number.
     """
 
     def __init__(self, stage: harness.Stage, path: Path) -> None:
@@ -55,13 +58,15 @@ class Known:
         self.stage, self.path, self.lived = stage, path, 0
         self._saved: list[Saved] = []
         # By state the deals of others that the life had seen: B1 allows for them.
-        self._good: dict[bytes, int] = {}
-        self._unbroken: dict[bytes, int] = {}
+        self._good: dict[State, int] = {}
+        self._unbroken: dict[State, int] = {}
+        self._undisturbed: dict[bytes, int] = {}  # and the number of its next call
         self._live_undisturbed()
 
     def broken(self, plan: FaultPlan) -> list[str]:
         """What a plan breaks, in words."""
-        played, stood, last = self._begin(plan), list[bytes](), 0
+        played, stood, last = self._begin(plan), list[State](), 0
+        joined: FaultPlan | None = None
         while not played.over:
             struck = len(played.terminal.struck)
             played.bar()
@@ -71,23 +76,34 @@ class Known:
             near = bar - last <= NEAR or bar % SOMETIMES == 0
             if played.parts is None or played.terminal.finished or not near:
                 continue
-            stood.append(states.state(played, _rest(played.terminal)))
-            if self._leads_well(played, stood[-1]):
+            stood.append((states.state(played), _rest(played.terminal)))
+            joined = self._joins(stood[-1])
+            if joined is not None or self._leads_well(played, stood[-1]):
                 break
         cut = not played.over
         life = played.end(whole=not cut)
-        if life.broken:
-            return harness.play(self.stage, plan, self.path).broken or life.broken
-        self._note(played, stood, good=life.settled and not cut)
+        found = life.broken or (self.broken(joined) if joined else [])
+        if found:
+            return harness.play(self.stage, plan, self.path).broken or found
+        if joined is None:
+            self._note(played, stood, good=life.settled and not cut)
         return []
 
-    def _leads_well(self, played: harness.Play, state: bytes) -> bool:
+    def _joins(self, state: State) -> FaultPlan | None:
+        """The rest of a plan by the calls of the undisturbed life, where it stands as that does."""
+        where, rest = state
+        if not rest or where not in self._undisturbed:
+            return None
+        return {self._undisturbed[where] + ahead: fault for ahead, fault in rest}
+
+    def _leads_well(self, played: harness.Play, state: State) -> bool:
         foreign = played.terminal.foreign
         if self._good.get(state, foreign + 1) <= foreign:
             return True
-        return harness.touched(played.terminal) and self._unbroken.get(state, foreign + 1) <= foreign
+        touched = harness.touched(played.terminal)
+        return touched and self._unbroken.get(state, foreign + 1) <= foreign
 
-    def _note(self, played: harness.Play, stood: list[bytes], *, good: bool) -> None:
+    def _note(self, played: harness.Play, stood: list[State], *, good: bool) -> None:
         if stood and self._good.get(stood[-1], 10**9) <= played.terminal.foreign:
             good = True
         into = self._good if good else self._unbroken
@@ -101,14 +117,18 @@ class Known:
         while not played.terminal.finished:
             played.bar()
             if not played.terminal.finished:
-                if played.terminal.account.forming <= self.stage.first + harness.BARS + 4:
+                if played.terminal.account.forming <= self.stage.first + self.stage.bars + 4:
                     self._saved.append(_save(played))
-                stood.append(states.state(played, _rest(played.terminal)))
-        life = played.life
-        self._parts = played.parts
-        harness._judge(self.stage, played.terminal, life, played.path, True)
+                stood.append((states.state(played), ()))
+                self._undisturbed[stood[-1][0]] = played.terminal._number
+        self.calls, life = played.terminal.calls, played.end()
         assert not life.broken and life.settled, life.broken
         self._note(played, stood, good=True)
+
+    def bars(self) -> list[range]:
+        """Numbers of the undisturbed life's calls, bar by bar of the script but for its first."""
+        begun = [one.calls for one in self._saved[: self.stage.bars + 1]]
+        return [range(*one) for one in pairwise(begun)]
 
     def _begin(self, plan: FaultPlan) -> harness.Play:
         """At the bar of its first fault, or at the beginning."""
@@ -119,9 +139,10 @@ class Known:
         return _go_on(self._saved[place - 1], self.stage, plan, self.path)
 
 
-def _rest(terminal: harness.Watched) -> list[tuple[int, str]]:
+def _rest(terminal: harness.Watched) -> tuple[tuple[int, Fault], ...]:
+    """What will still go wrong, and in how many calls it begins to."""
     now = terminal._number
-    return [(n - now, repr(one)) for n, one in sorted(terminal._plan.items()) if n >= now]
+    return tuple((n - now, one) for n, one in sorted(terminal._plan.items()) if n >= now)
 
 
 def _shared(played: harness.Play) -> dict[int, Any]:

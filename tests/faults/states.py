@@ -19,15 +19,13 @@ import harness
 import numpy as np
 
 from mtquant.brokers.base import Instrument
-from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal.account import SimulatedAccount
 from mtquant.brokers.terminal.lasting_faults import AccountSwitched
 from mtquant.config.live import LiveLimits
 from mtquant.config.schema import EnvConfig
 from mtquant.live.intents import tag_of
 from mtquant.live.journal import Journal
-from mtquant.live.kill_switch import KillSwitch
-from mtquant.live.record import AccountRecord, HeldPosition
+from mtquant.live.record import HeldPosition
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 from mtquant.market.clock import DAY_NS, HOUR_NS, Clock
@@ -39,23 +37,18 @@ APART = (
     *(Journal, harness.Watched, WriterLock, Path, sqlite3.Connection, _lru_cache_wrapper),
 )
 MONEY = {"balance", "equity", "margin", "peak", "day_start", "entry", "swap", "memory"}
-# Where the switch's files are, and which arming was noted; spare orders are for a disk that is full, which no plan makes.
+# Where the switch's files are, and which arming it was (that it is noted is told apart); spare
+# orders are for a disk that is full, which no plan makes.
 UNTOLD = MONEY | {"_paths", "arming", "_armed_then", "_noted", "spares"}
 OPEN = "('planned', 'sending', 'placed', 'ambiguous')"
 
 
-def state(played: harness.Play, rest: object) -> bytes:
-    """A digest of where a life stands between two bars.
-
-    Args:
-        played: Its process lives.
-        rest: What will still go wrong.
-    """
+def state(played: harness.Play) -> bytes:
+    """A digest of where a life stands between two bars; its process lives."""
     terminal, (_, journal, runner) = played.terminal, played.parts
     told = Told(terminal)
     form = runner.switch.read()
     parts = (
-        rest,
         told.terminal(),
         told.of(runner),
         (form, runner._noted == (form, runner.switch.arming)),
