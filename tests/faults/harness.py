@@ -133,7 +133,7 @@ class Scripted:
 
 
 class Stage:
-    """Bars and tape, made once for many lives; of so many bars is the script."""
+    """Bars and tape, made once for many lives."""
 
     def __init__(self, hedging: bool = False, bars: int = BARS) -> None:
         book = "hedging" if hedging else "netting"
@@ -172,7 +172,7 @@ class Watched(FaultyTerminal):
         super().__init__(*args, **options)
         self.broken: list[str] = []
         self.journal: sqlite3.Connection | None = None
-        self._looked, self.foreign, self.ids = 1, 0, set[int]()
+        self._looked, self._foreign, self._ids = 1, 0, set[int]()
 
     def look_into(self, path: Path) -> None:
         """Read a journal through a connection of its own."""
@@ -200,9 +200,9 @@ class Watched(FaultyTerminal):
         if request["action"] != mt5.TRADE_ACTION_DEAL:
             return
         magic = request["magic"]
-        if magic in self.ids:
+        if magic in self._ids:
             self.broken.append(f"A2: intent {magic} is sent twice")
-        self.ids.add(magic)
+        self._ids.add(magic)
         assert self.journal is not None
         rows = self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
         if rows not in ([("sending",)], [("spare",)]):
@@ -213,10 +213,10 @@ class Watched(FaultyTerminal):
         deals = self.account.deals
         for deal in deals[self._looked :]:
             if tag_of(deal.magic) != TAG:
-                self.foreign += round(deal.volume * 100)
+                self._foreign += round(deal.volume * 100)
         self._looked = len(deals)
         held = abs(int(self.account.book.positions["steps"][0, 0]))
-        if held > MOST + self.foreign:
+        if held > MOST + self._foreign:
             self.broken.append(f"B1: {held} lot steps are held, {MOST} are allowed")
 
 
@@ -231,7 +231,6 @@ class Life:
         armed: Whether the switch still was at the end.
         held: Lot steps at the end.
         reports: How many bars were decided.
-        settled: Whether the wanted position was held at the end, or something still stood against.
     """
 
     broken: list[str] = field(default_factory=list)
@@ -240,74 +239,40 @@ class Life:
     armed: bool = True
     held: int = 0
     reports: int = 0
-    settled: bool = False
-
-
-class Play:
-    """One life under a plan, bar by bar.
-
-    Attributes:
-        terminal: On which it is lived.
-        parts: Lock, journal and runner of the process that lives; None while none does.
-        life: What has come of it so far.
-    """
-
-    def __init__(
-        self, stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS
-    ) -> None:
-        for old in path.parent.glob(f"{path.name}*"):
-            old.unlink()
-        self.stage, self.path, self.limits = stage, path, limits
-        self.life, self.terminal, self.parts = Life(), stage.terminal(plan), None
-        self._stayed = 0
-        with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
-            self.terminal.initialize()
-
-    @property
-    def over(self) -> bool:
-        """Whether the quiet tail has been calm, or time is at its end."""
-        return self.terminal.finished or self._stayed >= 3
-
-    def bar(self) -> None:
-        """The process is there, or is born; it acts; the next bar opens."""
-        terminal, life = self.terminal, self.life
-        try:
-            if self.parts is None:
-                self.parts = _born(self.stage, terminal, self.path, self.limits)
-            report = self.parts[-1].on_bar()
-            if report is not None:
-                life.reports += 1
-                self._stayed = self._stayed + 1 if self._calm(report) else 0
-        except ProcessDied:
-            life.deaths += 1
-            _dead(self.parts, terminal)
-            self.parts = None
-        except MTQuantError:
-            pass  # whoever watches over the process starts it again, or waits
-        if not quiet(terminal):
-            self._stayed = 0
-        if not terminal.finished:
-            terminal.advance()
-
-    def _calm(self, report: Any) -> bool:
-        stage = self.stage
-        over = self.terminal.account.forming > stage.first + stage.bars + 1
-        return over and settled(stage, report)
-
-    def end(self, *, whole: bool = True) -> Life:
-        """Judge it; one that is not whole goes on as another did that was."""
-        judge(self.stage, self.terminal, self.life, self.path, whole)
-        _dead(self.parts, self.terminal)
-        self.parts = None
-        return self.life
 
 
 def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS) -> Life:
     """Run the script and the quiet tail under a plan; judge the whole."""
-    played = Play(stage, plan, path, limits)
-    while not played.over:
-        played.bar()
-    return played.end()
+    for old in path.parent.glob(f"{path.name}*"):
+        old.unlink()
+    life, terminal = Life(), stage.terminal(plan)
+    with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
+        terminal.initialize()
+    stayed, runner, parts = 0, None, None
+    while not terminal.finished and stayed < 3:
+        try:
+            if parts is None:
+                parts = _born(stage, terminal, path, limits)
+                runner = parts[-1]
+            report = runner.on_bar()
+            if report is not None:
+                life.reports += 1
+                over = terminal.account.forming > stage.first + stage.bars + 1
+                stayed = stayed + 1 if over and settled(stage, report) else 0
+        except ProcessDied:
+            life.deaths += 1
+            parts = _dead(parts, terminal)
+        except MTQuantError:
+            if runner is None:
+                parts = _dead(parts, terminal)
+        if terminal.finished:
+            break
+        if not _quiet(terminal):
+            stayed = 0
+        terminal.advance()
+    judge(stage, terminal, life, path)
+    _dead(parts, terminal)
+    return life
 
 
 def settled(stage: Stage, report: BarReport) -> bool:
@@ -356,12 +321,11 @@ def _dead(parts: Any, terminal: Watched) -> None:
         parts[1].close()
 
 
-def quiet(terminal: Watched) -> bool:
-    """Whether nothing of what went wrong lasts; a fault of the plan may still come."""
+def _quiet(terminal: Watched) -> bool:
     return not (terminal._kept or terminal._armed or terminal._spells)
 
 
-def judge(stage: Stage, terminal: Watched, life: Life, path: Path, whole: bool = True) -> None:
+def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])
@@ -392,22 +356,16 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path, whole: bool =
     if len(bars) != len(set(bars)):
         life.broken.append("C4: a bar was decided twice")
     _judge_once(executed, life)
+    foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
     _judge_account(terminal, life)
     with sqlite3.connect(path) as database:
         last = database.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
     database.close()
     life.armed = last == (Form.ARMED.name,)
     wanted = stage.strategy.wanted(2**62)
-    excused = open_ or not life.armed or not quiet(terminal)
-    life.settled = bool(excused) or life.held == wanted
-    if whole and not life.settled and not touched(terminal):
+    disturbed = foreign or open_ or terminal.guests or not life.armed or not _quiet(terminal)
+    if not disturbed and life.held != wanted:
         life.broken.append(f"A1: {life.held} lot steps after the quiet tail, wanted {wanted}")
-
-
-def touched(terminal: Watched) -> bool:
-    """Whether somebody else had a hand in it: then the position need not be the wanted one."""
-    foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
-    return foreign or bool(terminal.guests)
 
 
 def _judge_once(executed: Counter[int], life: Life) -> None:
@@ -429,8 +387,7 @@ def _judge_account(terminal: Watched, life: Life) -> None:
                 life.broken.append(f"E6: call {call} traded on another account")
 
 
-def told(plan: FaultPlan, names: dict[Fault, str], bars: int = BARS) -> str:
+def told(plan: FaultPlan, names: dict[Fault, str]) -> str:
     """The one command that plays a plan again."""
     pairs = ",".join(f"{number}={names[fault]}" for number, fault in sorted(plan.items()))
-    length = "" if bars == BARS else f"--bars {bars} "
-    return f"python benchmarks/fault_schedules.py {length}--replay '{pairs}'"
+    return f"python benchmarks/fault_schedules.py --replay '{pairs}'"
