@@ -39,6 +39,7 @@ from mtquant.market.panel import Panel
 from mtquant.paper_line import PaperPlan, ReadingLine
 from mtquant.paper_report import PaperRun, against_backtest, finish
 from mtquant.sim.account import Book, Tape
+from mtquant.sim.records import ACCOUNT
 
 
 class _Growing(Recorder):
@@ -48,17 +49,17 @@ class _Growing(Recorder):
         """Record the bar that has just closed."""
         if self.filled == len(self.accounts):
             more = max(self.filled, 1024)
-            self.accounts, self.steps, self.reward = (
-                np.concatenate([held, np.zeros((more, *held.shape[1:]), held.dtype)])
-                for held in (self.accounts, self.steps, self.reward)
+            self.accounts = np.concatenate([self.accounts, np.zeros(more, ACCOUNT)])
+            self.steps = np.concatenate(
+                [self.steps, np.zeros((more, self.steps.shape[1]), np.int64)]
             )
+            self.reward = np.concatenate([self.reward, np.zeros(more)])
         super().take(book, reward)
 
     def trim(self) -> None:
         """Leave no row empty."""
-        self.accounts, self.steps, self.reward = (
-            held[: self.filled] for held in (self.accounts, self.steps, self.reward)
-        )
+        self.accounts = self.accounts[: self.filled]
+        self.steps, self.reward = self.steps[: self.filled], self.reward[: self.filled]
 
     def level(self, level: int) -> None:
         """The breaker is the runner's, known when the next bar is decided."""
