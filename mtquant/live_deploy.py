@@ -25,12 +25,12 @@ from rich.live import Live
 from mtquant.agents.bundle import Bundle
 from mtquant.brokers.accounts import AccountEntry, Credentials, load_accounts
 from mtquant.brokers.base import AccountState, Instrument
-from mtquant.brokers.connect import connect
+from mtquant.brokers.connect import connect, far_switch
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.reading import Pace, Reads
 from mtquant.brokers.server_clock import ServerClock, measure
 from mtquant.brokers.specs import live_spec, refuse_other_contract
-from mtquant.commands.live import KEY
+from mtquant.commands.live import JOURNAL_NAME, KEY, LIVE
 from mtquant.config.assemble import full_size_steps, market_of
 from mtquant.config.live import LiveLimits
 from mtquant.config.load import load_symbols, read_yaml, validate
@@ -101,7 +101,7 @@ class LivePlan:
     @property
     def journal(self) -> Path:
         """The journal's file."""
-        return self.folder / "journal.sqlite3"
+        return self.folder / JOURNAL_NAME
 
 
 def load_limits(account: str, path: Path = LIMITS) -> LiveLimits:
@@ -141,7 +141,7 @@ def plan_live(
     limits = load_limits(account)
     limits.must_name(spec.name for spec in bundle.specs)
     digest = bundle.manifest.bundle_hash[:12]
-    place = folder or Path("live") / f"{account}-{bundle.name}-{digest}"
+    place = folder or LIVE / f"{account}-{bundle.name}-{digest}"
     return LivePlan(bundle, env, entry, limits, place, every)
 
 
@@ -188,6 +188,7 @@ def trade_live(plan: LivePlan, console: Console, world: World) -> None:
                 adapter.connect,
                 partial(_look_at_clock, clock, reads, traded[0].broker_name),
                 world.over,
+                partial(far_switch, module),
             )
             _run(plan, adapter, traded, context, hands, (world, log, console))
         finally:

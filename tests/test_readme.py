@@ -20,6 +20,7 @@ from mtquant.market.simulated import SimulatedMarket
 ROOT = Path(__file__).parents[1]
 AUTUMN_2019_NS = 1_569_888_000 * 10**9
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDY = "mtquant study planted"
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -80,26 +81,38 @@ def test_both_commands_stand_on_the_first_screen():
         assert command in first_screen
 
 
+def run_line(line: str, folder: Path) -> str:
+    """What a line of the README prints; it must succeed."""
+    words = shlex.split(line, comments=True)
+    if words[0] == "mtquant":
+        words = [sys.executable, "-m", *words]
+    elif words[0] == "tensorboard":  # serves for ever: have it read the files once instead
+        words = [sys.executable, "-m", "tensorboard.main", *words[1:], "--inspect"]
+    else:
+        assert words[0] == "python"
+        words[0] = sys.executable
+    done = run(words, folder)
+    assert done.returncode == 0, (line, done.stderr[-2000:])
+    return done.stdout
+
+
 def test_every_command_runs(workplace):
-    ran = []
-    for line in commands():
-        words = shlex.split(line, comments=True)
-        if words[0] == "mtquant":
-            words = [sys.executable, "-m", *words]
-        elif words[0] == "tensorboard":  # serves for ever: have it read the files once instead
-            words = [sys.executable, "-m", "tensorboard.main", *words[1:], "--inspect"]
-        else:
-            assert words[0] == "python"
-            words[0] = sys.executable
-        done = run(words, workplace)
-        assert done.returncode == 0, (line, done.stderr[-2000:])
-        ran.append(done.stdout)
+    ran = [run_line(line, workplace) for line in commands() if not line.startswith(STUDY)]
     assert len(ran) >= 5
     printed = "\n".join(ran)
     assert "4000 in " in printed  # imported
     assert "bit for bit" in printed  # the paper run
     assert "validation/net_return" in printed  # what TensorBoard finds
     assert (workplace / "models/checkpoints/xauusd_h1-ppo/report.html").is_file()
+
+
+@pytest.mark.slow
+def test_the_study_runs(workplace):
+    """A million bars, drawn and judged: it takes as long as all other commands."""
+    (line,) = [line for line in commands() if line.startswith(STUDY)]
+    assert "seed 0" in run_line(line, workplace)
+    written = workplace / "runs/study/planted"
+    assert (written / "study.json").is_file() and (written / "study.html").is_file()
 
 
 def test_the_python_example_runs(workplace):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mtquant.backtest.ledger import Trade
+from mtquant.jit import kernel
+from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.reasons import BREAKER, STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.account import Tape
 from mtquant.sim.costs import paid_ticks
 
+Int64 = npt.NDArray[np.int64]
 EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker", STOP: "stop", TAKE_PROFIT: "target"}
 
 
@@ -65,31 +71,41 @@ class _Open:
 
 
 def trades_of(
-    deals: Iterable[Deal], panel: Panel, specs: Sequence[SymbolSpec], tape: Tape
+    deals: Sequence[Deal], panel: Panel, specs: Sequence[SymbolSpec], tape: Tape
 ) -> tuple[Trade, ...]:
     """Closed positions by exit time; one that is still open at the end is no trade yet."""
     trades: list[Trade] = []
     positions: dict[int, _Open] = {}
-    for deal in deals:
+    for deal, cost in zip(deals, execution_costs(deals, tape).tolist(), strict=True):
         position = positions.setdefault(deal.symbol, _Open(deal.bar))
         position.steps += deal.steps
         position.largest = max(position.largest, abs(position.steps))
         side = position.exit if deal.closing else position.entry
         side.append((abs(deal.steps), deal.price))
         position.profit += deal.profit + deal.swap - deal.commission
-        position.costs += deal.commission - deal.swap + _execution_cost(deal, tape)
+        position.costs += deal.commission - deal.swap + cost
         if position.steps == 0:
             trades.append(_trade(positions.pop(deal.symbol), deal, panel, specs[deal.symbol]))
     return tuple(trades)
 
 
-def _execution_cost(deal: Deal, tape: Tape) -> float:
-    """Spread (of buys) and slippage of one fill, account currency."""
-    before, bar = tape.market[deal.bar - 1 : deal.bar + 1, deal.symbol]
-    contract, rules = tape.contracts[deal.symbol], tape.rules[0]
-    spread, slippage = paid_ticks(contract, rules, bar, before, 1.0, deal.steps)
-    ticks = slippage + (spread if deal.steps > 0 else 0)
-    return float(abs(deal.steps) * ticks * bar["value"])
+def execution_costs(deals: Sequence[Deal], tape: Tape) -> Float:
+    """Spread (of buys) and slippage of each fill, account currency, float64 ``[D]``."""
+    fills = np.array([(deal.bar, deal.symbol, deal.steps) for deal in deals], np.int64)
+    costs = np.zeros(len(deals))
+    if len(deals):
+        _price_execution(tape, fills, costs)
+    return costs
+
+
+@kernel
+def _price_execution(tape: Tape, fills: Int64, costs: Float) -> None:
+    for n in range(fills.shape[0]):
+        t, s, steps = fills[n, 0], fills[n, 1], fills[n, 2]
+        bar, before = tape.market[t, s], tape.market[t - 1, s]
+        spread, slippage = paid_ticks(tape.contracts[s], tape.rules[0], bar, before, 1.0, steps)
+        ticks = slippage + (spread if steps > 0 else 0)
+        costs[n] = abs(steps) * ticks * bar["value"]
 
 
 def _trade(position: _Open, last: Deal, panel: Panel, spec: SymbolSpec) -> Trade:

@@ -20,6 +20,7 @@ from mtquant.market.timeframe import Timeframe
 
 if TYPE_CHECKING:
     from mtquant.brokers.approval import Approved
+    from mtquant.brokers.orders import OpenOrder
 
 
 class Outcome(Enum):
@@ -266,7 +267,7 @@ class Broker(Protocol):
     def positions(self) -> tuple[BrokerPosition, ...]:
         """All open positions of the account, whoever opened them."""
 
-    def open_orders(self) -> tuple[OrderRecord, ...]:
+    def open_orders(self) -> tuple[OpenOrder, ...]:
         """All orders still working."""
 
     def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:

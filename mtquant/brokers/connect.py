@@ -15,7 +15,8 @@ from typing import Any
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.accounts import AccountEntry, BridgeAddress, Credentials
 from mtquant.brokers.secrets import without_secrets
-from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, shown
+from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, one_line, shown
+from mtquant.risk.switch import Form
 
 Provide = Callable[[AccountEntry, Credentials], Any]
 
@@ -54,6 +55,23 @@ def _bridge(entry: AccountEntry, address: BridgeAddress, credentials: Credential
         raise ConfigError(f"{place} holds no token; make one with `mtquant bridge token`")
     authority = None if address.certificate is None else Path(address.certificate)
     return BridgeClient(address.url, checked(Token(scope, words[0]), place), ca_file=authority)
+
+
+def far_switch(module: Any) -> tuple[Form, str]:
+    """What the switch beside a terminal elsewhere lets pass, and why; a terminal here has none.
+
+    Args:
+        module: Of :func:`connect`.
+
+    Raises:
+        BrokerUnavailable: The bridge does not say.
+    """
+    from mtquant.brokers.bridge.client import BridgeClient
+
+    if not isinstance(module, BridgeClient):
+        return Form.ARMED, ""
+    state = module.switch()
+    return state.form, one_line(f"{state.by}: {state.reason}" if state.by else state.reason)
 
 
 def connect(entry: AccountEntry, credentials: Credentials, provide: Provide = module_of) -> Any:

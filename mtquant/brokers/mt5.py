@@ -30,8 +30,10 @@ from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
 
-# The end of every history request: server time runs ahead of UTC, and "now" misses the newest.
-_END_OF_TIME = 2**31 - 1
+# The end of every history request: server time runs ahead of UTC, and "now" misses the newest. Far
+# enough from the module's 32 bits that no offset, nor a clock that was set back, leads past them:
+# beyond is long ago, and the answer is an empty history.
+_END_OF_TIME = 2**31 - 1 - 366 * 86_400
 _KNOWN_TIMES = 4096
 
 
@@ -188,4 +190,4 @@ class MT5Adapter(MT5Orders):
     def _span(self, since_ns: int) -> tuple[int, int]:
         """Server seconds from a day before ``since_ns`` until well after any clock's now."""
         start = int(self._clock.from_utc(np.array([since_ns - DAY_NS]))[0]) // SECOND_NS
-        return start, _END_OF_TIME
+        return max(start, 0), _END_OF_TIME

@@ -21,6 +21,7 @@ from mtquant.brokers.bridge.client import BridgeClient
 from mtquant.brokers.bridge.orders import OrderTable
 from mtquant.brokers.bridge.process import WorkerLost, WorkerProcess, WorkerRefused
 from mtquant.brokers.bridge.supervisor import Patience, Supervisor
+from mtquant.brokers.bridge.switch import UNTOLD
 from mtquant.brokers.bridge.tokens import (
     Token,
     TokenTable,
@@ -39,6 +40,7 @@ from mtquant.errors import BrokerUnavailable, ConfigError
 from mtquant.market.mapper import SymbolMapper
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
+from mtquant.risk.switch import Form, SwitchFiles
 
 if TYPE_CHECKING:
     from mtquant.brokers.bridge.server import BridgeServer, ServerSettings
@@ -110,6 +112,7 @@ def serve_command(
     else:
         program, setup = _SIMULATED, _simulated_setup(simulated, timeframe, speed, data_dir)
     made = _start(program, setup, orders, tokens, settings)
+    _say_switch(SwitchFiles(orders))
     scheme = "http" if cert is None else "https"
     shown = f"[{host}]" if ":" in host else host
     Console().print(f"bridge on {scheme}://{shown}:{made.port}", markup=False, soft_wrap=True)
@@ -173,6 +176,27 @@ def _start(
     except BaseException:
         supervisor.close()
         raise
+
+
+@app.command("arm")
+def arm_command(
+    by: Annotated[str, typer.Option("--by", help="Who answers for it.")],
+    reason: Annotated[str, typer.Option("--reason", help="Why trading may begin anew.")],
+    orders: Annotated[Path, typer.Option(help="The bridge's table of all orders.")] = _ORDERS,
+) -> None:
+    """Let orders pass again after a kill, on this machine and running or not."""
+    if not orders.is_file():
+        raise ConfigError(f"there is no table of orders at '{orders}'; name it with --orders")
+    SwitchFiles(orders).arm(by, reason, time.time_ns())
+    Console().print(f"armed by {by}: {reason}", markup=False, soft_wrap=True, highlight=False)
+
+
+def _say_switch(files: SwitchFiles) -> None:
+    """What stands in the way of orders, at the start."""
+    form = files.read()
+    if form is not Form.ARMED:
+        told = f"the switch is at {form.name} ({files.told() or UNTOLD}); see `mtquant bridge arm`"
+        Console(stderr=True).print(told, markup=False, soft_wrap=True, highlight=False)
 
 
 @app.command("check")

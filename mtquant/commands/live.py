@@ -5,6 +5,7 @@ None of them needs the runner: the kill switch is files, and the journal is read
 
 from __future__ import annotations
 
+import glob
 import os
 import sqlite3
 import time
@@ -19,7 +20,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mtquant.errors import ConfigError
+from mtquant.brokers.accounts import load_accounts
+from mtquant.brokers.bridge.calls import LONGEST_GROUP
+from mtquant.brokers.connect import module_of
+from mtquant.errors import BrokerUnavailable, ConfigError, one_line
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.reading import lines, newest, standing
@@ -28,16 +32,58 @@ journal_app = typer.Typer(help="Show, verify and export a runner's journal.", no
 
 JournalOption = Annotated[Path, typer.Option("--journal", help="The runner's journal file.")]
 KEY = "MTQUANT_JOURNAL_KEY"
+LIVE, JOURNAL_NAME = Path("live"), "journal.sqlite3"
+"""Where ``deploy --live`` keeps a folder for each account and bundle, and what is in it."""
 
 
 def kill(
-    journal: JournalOption,
+    journal: Annotated[
+        Path | None, typer.Option("--journal", help="The runner's journal file.")
+    ] = None,
+    account: Annotated[
+        str | None,
+        typer.Option("--account", help="All its runners under live/ here, and its bridge."),
+    ] = None,
     reason: Annotated[str, typer.Option(help="For those who look.")] = "by hand",
     reduce: Annotated[bool, typer.Option("--reduce", help="Reductions go on.")] = False,
 ) -> None:
     """Let nothing more be sent, running or not, until somebody arms the switch."""
-    _switch(journal).kill(Form.REDUCE if reduce else Form.HARD, reason)
-    _say(f"the kill switch is at {KillSwitch(journal).read().name}; what was sent before stands")
+    if journal is None and account is None:
+        raise ConfigError("say what is to be stopped: --journal FILE, or --account NAME")
+    form = Form.REDUCE if reduce else Form.HARD
+    journals = [] if journal is None else [journal]
+    if account is not None:
+        journals += sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
+    for one in journals:  # first, for that needs nobody's answer
+        _switch(one).kill(form, reason)
+        _say(f"the kill switch of {one} is at {KillSwitch(one).read().name}")
+    if account is not None:
+        _kill_bridge(account, form, reason, marked=bool(journals))
+    _say("what was sent before stands")
+
+
+def _kill_bridge(account: str, form: Form, reason: str, *, marked: bool) -> None:
+    """Let the switch beside an account's terminal fall, where it has a bridge."""
+    entry = load_accounts()[account]
+    if entry.bridge is None:
+        if not marked:
+            raise ConfigError(
+                f"account '{account}' has no bridge and no journal under '{LIVE}' here; name the "
+                "file with --journal"
+            )
+        return
+    client = module_of(entry, entry.credentials())
+    try:
+        state = client.kill(form, one_line(reason, LONGEST_GROUP))
+    except BrokerUnavailable as problem:
+        raise BrokerUnavailable(
+            f"{problem}; other machines may trade on: stop account '{account}' beside its terminal"
+        ) from None
+    finally:
+        client.shutdown()
+    under_way = "; an order that it had let pass has no answer yet" if state.sending else ""
+    kept = "" if state.kept else "; ITS FILES CANNOT BE WRITTEN and a restart of it forgets this"
+    _say(f"the switch of the bridge of '{account}' is at {state.form.name}{under_way}{kept}")
 
 
 def flatten(

@@ -173,7 +173,8 @@ def _first_problem(database: sqlite3.Connection, anchor: Anchor) -> tuple[str, H
         return f"rows of commit {min(commits)} stand outside the chain", head
     if known and anchored != START:
         return f"it ends at commit {head.number}, its anchor says {min(known)}", head
-    if head.number and anchored is None:
+    # The first commit ties the journal to its account; whoever dies right after it leaves no more.
+    if head.number > 1 and anchored is None:
         return "its anchor is missing", head
     return _wrong_state(database), head
 

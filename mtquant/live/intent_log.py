@@ -19,7 +19,7 @@ from mtquant.brokers.constants import (
     TRADE_RETCODE_NO_MONEY,
     TRADE_RETCODE_PRICE_OFF,
 )
-from mtquant.live.intents import Intent, IntentState
+from mtquant.live.intents import UNFINISHED, Intent, IntentState
 from mtquant.live.journal_rows import (
     INTENT,
     NO_ANSWER,
@@ -71,7 +71,8 @@ class IntentLog:
         """Intents whose outcome is open, planned ones included, oldest first."""
         rows = self._database.execute(
             f"SELECT {INTENT} FROM intent "
-            "WHERE state IN ('planned', 'sending', 'placed', 'ambiguous') ORDER BY magic"
+            f"WHERE state IN ({', '.join('?' * len(UNFINISHED))}) ORDER BY magic",
+            [state.value for state in UNFINISHED],
         )
         return [intent_of_row(row) for row in rows]
 
@@ -90,13 +91,25 @@ class IntentLog:
         return (0, 0) if row is None else (int(row[0]), int(row[1]))
 
     def executed_since(self, bar_time_ns: int) -> dict[str, int]:
-        """Signed lot steps of each symbol that were proven executed after a bar's record."""
+        """Signed lot steps of each symbol that were proven executed after a bar's record.
+
+        Of an order that was settled before, and executed further since, only what came on top.
+        """
         rows = self._database.execute(
-            "SELECT symbol, SUM(executed_steps) FROM intent WHERE settled_bar_ns = ? "
-            "GROUP BY symbol",
+            "SELECT symbol, SUM(executed_steps - COALESCE((SELECT o.executed_steps FROM outcome o "
+            "WHERE o.magic = i.magic AND o.settled_bar_ns != i.settled_bar_ns "
+            "ORDER BY o.id DESC LIMIT 1), 0)) "
+            "FROM intent i WHERE settled_bar_ns = ? GROUP BY symbol",
             (bar_time_ns,),
         )
         return dict(rows.fetchall())
+
+    def executed(self, magic: int) -> int:
+        """Signed lot steps of an intent that are journalled as executed; 0 for an unknown one."""
+        row = self._database.execute(
+            "SELECT executed_steps FROM intent WHERE magic = ?", (magic,)
+        ).fetchone()
+        return 0 if row is None else int(row[0])
 
     def settle(
         self,

@@ -46,6 +46,15 @@ class IntentState(Enum):
     SPARE = "spare"  # committed for a day without disk
 
 
+#: Sent, or perhaps sent, and what became of it is not proven; or committed and not sent yet.
+UNFINISHED = (
+    IntentState.PLANNED,
+    IntentState.SENDING,
+    IntentState.PLACED,
+    IntentState.AMBIGUOUS,
+)
+
+
 @dataclass(frozen=True)
 class Intent:
     """One market order of one decision.

@@ -167,6 +167,20 @@ class Journal:
         seen = {ticket for (ticket,) in rows}
         return [deal for deal in deals if deal.ticket not in seen]
 
+    def seen_around(self, at_ns: int) -> tuple[int, frozenset[int]]:
+        """Deals that a history must show again which is to prove that something is not in it.
+
+        Returns:
+            Time of the newest known deal that is not after ``at_ns`` (``at_ns`` itself where there
+            is none), and the tickets of all that are known from there on.
+        """
+        (newest,) = self._database.execute(
+            "SELECT MAX(time_ns) FROM deal WHERE time_ns <= ?", (at_ns,)
+        ).fetchone()
+        since = at_ns if newest is None else int(newest)
+        rows = self._database.execute("SELECT ticket FROM deal WHERE time_ns >= ?", (since,))
+        return since, frozenset(ticket for (ticket,) in rows)
+
     def commit_bar(
         self,
         record: AccountRecord,

@@ -35,12 +35,14 @@ class Hands:
         reconnect: Makes the connection anew; raises BrokerUnavailable where there is none.
         check_clock: Looks at the server's clock; raises RiskHalt where it is not what it should be.
         over: Whether to stop looking.
+        far_switch: What the switch beside a terminal elsewhere lets pass, and why.
     """
 
     sleep: Callable[[float], None]
     reconnect: Callable[[], object]
     check_clock: Callable[[], object]
     over: Callable[[], bool]
+    far_switch: Callable[[], tuple[Form, str]] = lambda: (Form.ARMED, "")
 
 
 def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float) -> None:
@@ -61,6 +63,7 @@ def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float)
             if not connected:
                 hands.reconnect()
                 connected = True
+            _heed_switch(runner, hands, listener)
             _heed_clock(runner, hands, listener)
             report = runner.on_bar()
         except BrokerUnavailable as problem:
@@ -70,6 +73,15 @@ def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float)
             if report is not None:
                 listener.on_report(report)
         hands.sleep(every)
+
+
+def _heed_switch(runner: Runner, hands: Hands, listener: Listener) -> None:
+    """Stop here what is stopped beside the terminal; a person arms both again."""
+    form, why = hands.far_switch()
+    if form > runner.switch.read():
+        told = f"the bridge's switch is at {form.name}: {why}"
+        runner.switch.kill(form, told)
+        listener.on_trouble(told)
 
 
 def _heed_clock(runner: Runner, hands: Hands, listener: Listener) -> None:

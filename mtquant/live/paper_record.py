@@ -12,6 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from mtquant.brokers.terminal.growth import Opening
 from mtquant.errors import RiskHalt
 from mtquant.market.bars import COLUMNS, Bars
@@ -85,8 +88,12 @@ def bars_told(
     told: Sequence[Sequence[Sequence[float]]], symbols: Sequence[str], timeframe: Timeframe
 ) -> tuple[Bars, ...]:
     """The bars of :func:`told_bars`, bit for bit."""
+
+    def column(name: str, values: Sequence[float]) -> npt.NDArray[Any]:
+        return np.array(values, np.int64 if name == "time" else np.float64)
+
     return tuple(
-        Bars(symbol, timeframe, **dict(zip(COLUMNS, one, strict=True)))
+        Bars(symbol, timeframe, **{n: column(n, v) for n, v in zip(COLUMNS, one, strict=True)})
         for symbol, one in zip(symbols, told, strict=True)
     )
 

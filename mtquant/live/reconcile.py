@@ -1,11 +1,11 @@
 """Reconciliation: start, restart and every bar are the same thing.
 
-The order of reading matters: history, then open orders, then positions, then the account. A fill
-that lands between two reads is then seen too early rather than missed. An intent whose outcome is
-open is looked for in the broker's history by its magic number and never sent again; until it is
-found, or a long grace has passed, its symbol stands still. What does not add up is said in words
-and stops increases; it is never "corrected" by an opposite order. Only a stop or target that
-somebody has moved is put back where it was.
+In which order the broker is read is :mod:`mtquant.live.look`. An intent whose outcome is open is
+looked for in the broker's history by its magic number and never sent again; until it is found, or a
+long grace has passed, its symbol stands still; so it does while an order works that no open intent
+accounts for (:mod:`mtquant.live.strays`). What does not add up is said in words and stops
+increases; it is never "corrected" by an opposite order. Only a stop or target that somebody has
+moved is put back where it was.
 """
 
 from __future__ import annotations
@@ -35,13 +35,16 @@ from mtquant.live.found import (
 from mtquant.live.intents import Intent, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.levels import Asked, levels_to_stand
+from mtquant.live.look import Look, look_at
 from mtquant.live.record import AccountRecord, HeldPosition
-from mtquant.live.resolve import Look, Resolver
+from mtquant.live.resolve import Resolver
+from mtquant.live.strays import Stray, strays
 from mtquant.market.clock import DAY_NS
 
 #: How far back the first look at an account goes.
 FIRST_LOOK_DAYS = 100
 
+UNEXPLAINED = "working order that no intent explains"
 FOREIGN = "expected"  # of events that tell of a change that is not ours
 
 OwnDeals = Sequence[tuple[int, Deal]]
@@ -107,16 +110,14 @@ class Reconciler:
                 the other way round.
         """
         bar = now_ns if record is None else record.bar_time_ns
+        # Before the first record everything of late is old; a deposit must not look new afterwards.
+        since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
         unfinished, events = self.journal.intents.unfinished(), list[str]()
-        look = self._look(record, bar, unfinished)
         resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_bars)
-        waiting: dict[str, list[int]] = {}
-        for intent in unfinished:
-            left = resolver.open_steps(intent, look, (bar, now_ns), events)
-            if left:
-                waiting.setdefault(intent.symbol, []).append(left)
-        unseen = tuple(self.journal.unseen(look.deals))
-        resolver.find_spares(unseen, (bar, now_ns), events)
+        look = self._look(since, unfinished, resolver)
+        waiting, found = self._waiting(resolver, look, unfinished, (bar, now_ns), events)
+        unseen = tuple(self.journal.unseen(look.recent))
+        resolver.find_late(look, unseen, (bar, now_ns), events)
         before = [HeldPosition()] * len(self.instruments)
         if record is not None:
             before = list(record.positions)
@@ -135,7 +136,7 @@ class Reconciler:
         )
         settled = len(events)
         guards = tuple(
-            self._unknown(s, positions[s], look.positions, exposures[s], events)
+            self._unknown(s, positions[s], look.positions, exposures[s], found, events)
             or self._surprise(s, positions[s], before[s], own, record, events)
             for s in range(len(self.instruments))
         )
@@ -146,21 +147,10 @@ class Reconciler:
             look.account, balance, unseen, exposures, guards, tuple(events), foreign, split
         )
 
-    def _look(self, record: AccountRecord | None, bar: int, unfinished: Sequence[Intent]) -> Look:
+    def _look(self, since: int, unfinished: Sequence[Intent], resolver: Resolver) -> Look:
         """Read the broker."""
-        # Before the first record everything of late is old; a deposit must not look new afterwards.
-        since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
-        # A server whose clock was set back stamps the fill of an open order earlier.
-        since = min([since, *(intent.bar_time_ns - DAY_NS for intent in unfinished)])
-        # Orders before deals: of an order that has ended all deals are there to be read.
-        past = self.broker.past_orders(since) if unfinished else ()
-        look = Look(
-            self.broker.deals(since),
-            past,
-            self.broker.open_orders(),
-            self.broker.positions(),
-            self.broker.account(),
-        )
+        giving_up = any(map(resolver.gives_up, unfinished))
+        look = look_at(self.broker, self.journal, since, unfinished, giving_up=giving_up)
         if look.account.hedging != self.hedging:
             is_, asked = ("hedging", "netting") if look.account.hedging else ("netting", "hedging")
             raise ConfigError(
@@ -168,6 +158,32 @@ class Reconciler:
                 f"{asked} account; use a {asked} account"
             )
         return look
+
+    def _waiting(
+        self,
+        resolver: Resolver,
+        look: Look,
+        unfinished: Sequence[Intent],
+        times: tuple[int, int],
+        events: list[str],
+    ) -> tuple[dict[str, list[int]], tuple[Stray, ...]]:
+        """Signed lot steps by symbol that may still be executed, and those that no intent tells."""
+        if not look.whole:
+            events.append(
+                "history lacks deals that it has shown before: no order is taken for not executed"
+            )
+        waiting, counted = dict[str, list[int]](), list[int]()
+        for intent in unfinished:
+            left = resolver.open_steps(intent, look, times, events)
+            if left:
+                waiting.setdefault(intent.symbol, []).append(left)
+                counted.append(intent.magic)
+        knows = self.journal.counts.knows
+        found = strays(self.instruments, self.tag, look.working, counted, knows)
+        for stray in found:
+            waiting.setdefault(stray.symbol, []).append(stray.steps)
+            events.append(stray.told)
+        return waiting, found
 
     def _split(self, unseen: Sequence[Deal]) -> str:
         """A deal with our tag of an order that we have not sent: somebody trades beside us."""
@@ -218,6 +234,7 @@ class Reconciler:
         now: FoundPosition,
         positions: Sequence[BrokerPosition],
         exposure: Exposure,
+        found: Sequence[Stray],
         events: list[str],
     ) -> Guard | None:
         """Why nothing may be sent of a symbol, or only what is proven to reduce."""
@@ -232,6 +249,8 @@ class Reconciler:
         if now.two_sided:
             events.append(f"{symbol}: tickets are open on both sides; close those of one side")
             return Guard("tickets on both sides", frozen=True)
+        if any(not one.known and (one.symbol == symbol or not one.traded) for one in found):
+            return Guard(UNEXPLAINED, frozen=False, reducible=exposure.reducible)
         if exposure.below or exposure.above:
             return Guard("unresolved order", frozen=False, reducible=exposure.reducible)
         return None

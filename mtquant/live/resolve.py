@@ -9,28 +9,11 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtquant.brokers.base import (
-    AccountState,
-    BrokerPosition,
-    Deal,
-    Instrument,
-    OrderRecord,
-    OrderState,
-)
+from mtquant.brokers.base import Deal, Instrument, OrderState
 from mtquant.live.found import BY_SERVER
-from mtquant.live.intents import Intent, IntentState, is_spare, tag_of
+from mtquant.live.intents import UNFINISHED, Intent, IntentState, is_spare, tag_of
 from mtquant.live.journal import Journal
-
-
-@dataclass(frozen=True)
-class Look:
-    """One look at the broker, in the order in which it is read."""
-
-    deals: Sequence[Deal]
-    past: Sequence[OrderRecord]
-    working: Sequence[OrderRecord]
-    positions: Sequence[BrokerPosition]
-    account: AccountState
+from mtquant.live.look import Look
 
 
 @dataclass(frozen=True)
@@ -56,25 +39,40 @@ class Resolver:
         if intent.state is IntentState.PLANNED:
             self._settle(intent, IntentState.CANCELLED, times, 0, events)
             return 0
-        instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
-        done = sum(
-            instrument.steps(deal.volume_lots)
-            for deal in look.deals
-            if deal.magic == intent.magic and deal.reason not in BY_SERVER
-        )
-        over = any(o.magic == intent.magic and o.state is not OrderState.OPEN for o in look.past)
+        done = self._done(intent, look.deals)
         left = intent.steps - done
         if any(o.magic == intent.magic for o in look.working):
             return left
         if abs(done) >= abs(intent.steps):
             state = IntentState.EXECUTED
-        elif over or self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars:
+        elif look.whole and self._over(intent, look, done):
             state = IntentState.PARTIAL if done else IntentState.NOT_EXECUTED
         else:
             return left
         self._settle(intent, state, times, done, events)
         events.append(f"{intent.symbol}: order {intent.magic} is {state.value}, says history")
         return 0
+
+    def gives_up(self, intent: Intent) -> bool:
+        """Whether an order that history does not show can come no more."""
+        return self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars
+
+    def _over(self, intent: Intent, look: Look, done: int) -> bool:
+        """Whether no more of an order can come, in a history that is whole."""
+        orders = [one.state for one in look.past if one.magic == intent.magic]
+        ended = [state for state in orders if state is not OrderState.OPEN]
+        if OrderState.FILLED in ended and not done:
+            return False  # its deals are not shown yet
+        return bool(ended) or self.gives_up(intent)
+
+    def _done(self, intent: Intent, deals: Sequence[Deal]) -> int:
+        """Signed lot steps that were dealt for an intent."""
+        instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
+        return sum(
+            instrument.steps(deal.volume_lots)
+            for deal in deals
+            if deal.magic == intent.magic and deal.reason not in BY_SERVER
+        )
 
     def _settle(
         self,
@@ -92,18 +90,28 @@ class Resolver:
         except sqlite3.Error as error:
             events.append(f"journal cannot be written: {error}")
 
-    def find_spares(
-        self, unseen: Sequence[Deal], times: tuple[int, int], events: list[str]
+    def find_late(
+        self, look: Look, unseen: Sequence[Deal], times: tuple[int, int], events: list[str]
     ) -> None:
-        """Spare orders are sent where nothing can be written: here it shows that they were."""
-        done: dict[int, int] = {}
-        for deal in unseen:
-            if tag_of(deal.magic) == self.tag and deal.reason not in BY_SERVER:
-                place = next((i for i in self.instruments if i.broker_name == deal.symbol), None)
-                if place is not None and is_spare(deal.magic):
-                    done[deal.magic] = done.get(deal.magic, 0) + place.steps(deal.volume_lots)
-        for magic, steps in done.items():
+        """What was settled, and what is sent where nothing can be written, shows by its deals.
+
+        A spare order is sent on a full disk; an order that was given up, or of which a rest worked
+        on, may have been executed further. Deals are the truth and the journal follows.
+        """
+        for magic in dict.fromkeys(
+            deal.magic
+            for deal in unseen
+            if tag_of(deal.magic) == self.tag and deal.reason not in BY_SERVER
+        ):
             intent = self.journal.intents.intent(magic)
-            if intent is not None and intent.state is not IntentState.EXECUTED:
-                self._settle(intent, IntentState.EXECUTED, times, steps, events)
-                events.append(f"{intent.symbol}: spare order {magic} was sent, says history")
+            if intent is None or intent.state in UNFINISHED:
+                continue
+            done = self._done(intent, look.deals)
+            if abs(done) <= abs(self.journal.intents.executed(magic)):
+                continue
+            whole = abs(done) >= abs(intent.steps)
+            state = IntentState.EXECUTED if whole else IntentState.PARTIAL
+            self._settle(intent, state, times, done, events)
+            told = "was sent" if is_spare(magic) else f"has executed {done} lot steps after all"
+            kind = "spare order" if is_spare(magic) else "order"
+            events.append(f"{intent.symbol}: {kind} {magic} {told}, says history")

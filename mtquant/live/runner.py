@@ -170,10 +170,13 @@ class Runner:
             writer,
             oldest,
             age,
-            lambda instrument: self._watch.is_open(instrument, self._clock()),
+            self._is_open,
         )
         attempts = settings.attempts if limits is None else limits.attempts_per_bar
         return Sender(self._broker, self._journal, checker, self._clock, attempts)
+
+    def _is_open(self, instrument: Instrument) -> bool:
+        return self._watch.is_open(instrument, self._clock())
 
     @property
     def _timeframe_ns(self) -> int:

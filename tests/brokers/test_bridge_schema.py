@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from mtquant.brokers.bridge.calls import CALLS
+from mtquant.risk.switch import SwitchFiles
 
 CHECKS = [
     not_a_server_error,
@@ -55,7 +56,9 @@ def throw_at_every_route(offered, examples: int) -> None:
     document = schemathesis.openapi.from_url(f"{bridge.url}/openapi.json", headers=headers)
     seen: Counter[int] = Counter()
     routes = [found.ok() for found in document.get_all_operations()]
-    assert len(routes) == len(CALLS) + 2
+    assert len(routes) == len(CALLS) + 4  # health, readiness and the two of the switch
+    files = SwitchFiles(bridge.folder / "orders.sqlite3")
+    fell = []
     for route in routes:
 
         @given(
@@ -69,6 +72,10 @@ def throw_at_every_route(offered, examples: int) -> None:
 
         throw()
         assert bridge.supervisor.ready and terminal.account_info() is not None
+        if files.read():
+            fell.append(route.path)
+            files.arm("test", "the next route", 1)
+    assert fell == ["/v1/kill"], "what fits the document is taken, and nothing else lets it fall"
     assert min(seen[200], seen[422]) > examples * len(CALLS) / 8, seen
 
 

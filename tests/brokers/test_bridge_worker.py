@@ -153,7 +153,7 @@ def test_two_threads_with_one_key_execute_once(desk):
 def test_nobody_reaches_a_test_hand_over_http(desk):
     with pytest.raises(AttributeError, match="offers no 'advance'"):
         desk.client.advance()
-    answer = desk.client._connection.post("/v1/advance", b"{}", 5.0)
+    answer = desk.client._connection.ask("POST", "/v1/advance", b"{}", 5.0)
     assert answer.status == 404
 
 

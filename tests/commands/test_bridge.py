@@ -106,7 +106,7 @@ def test_the_page_is_true(desk):
                 done = subprocess.run(command, capture_output=True, **place)
                 assert done.returncode == 0, (words, done.stdout, done.stderr)
                 ran.append(done.stdout)
-        assert serving is not None and len(ran) == 3
+        assert serving is not None and len(ran) == 4
         assert "round trip" in ran[-1] and "BAD" not in ran[-1]
         example(url, desk)
         arguments = Path(f"/proc/{serving.pid}/cmdline")
@@ -122,7 +122,7 @@ def test_the_page_is_true(desk):
             serving.kill()
             serving.wait()
             serving.stdout.close()
-    for name in ("read.token", "trade.token"):
+    for name in ("read.token", "trade.token", "kill.token"):
         assert read_token(desk / name).secret not in (desk / "serve.log").read_text()
 
 

@@ -155,6 +155,15 @@ def test_fills_inside_a_bar_are_refused(office, small_run):
         plan_paper(replace(small_run.bundle), late, (), "demo", None, 5.0)
 
 
+def decided_bars(folder: Path) -> int:
+    """How many the log tells of so far."""
+    return sum(
+        '"event": "decided"' in line
+        for log in folder.glob("paper/*/log.jsonl")
+        for line in log.read_text().splitlines()
+    )
+
+
 @pytest.mark.timeout(900)  # processes on what may be a busy machine
 def test_the_page_is_true(desk, small_run):
     """Its commands in their order, on its account: a token, a bridge, and paper until Ctrl-C."""
@@ -182,9 +191,9 @@ def test_the_page_is_true(desk, small_run):
                 [sys.executable, *deploy[1:]], stdout=told, stderr=told, **place
             )
         waiting = time.monotonic() + 600
-        while (desk / "paper.log").read_text().count("XAUUSD") < 4 and time.monotonic() < waiting:
+        while decided_bars(desk) < 4 and time.monotonic() < waiting:
             assert paper.poll() is None, (desk / "paper.log").read_text()
-            time.sleep(0.5)
+            time.sleep(0.2)
         paper.send_signal(signal.SIGINT)
         assert paper.wait(120) == 0, (desk / "paper.log").read_text()
         (outcome,) = desk.glob("paper/*/paper.json")

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import yaml
 
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
@@ -70,3 +74,67 @@ def test_a_journal_that_is_not_there(desk, mtquant):
         done = mtquant(*command, "--journal", desk / "none.db")
         assert done.code == 2 and "there is no journal" in done.err
     assert not list(desk.glob("none.db*"))
+
+
+@pytest.fixture
+def bridge(desk, monkeypatch):
+    """Of account ``far``, with two runners' journals here; ``near`` has no bridge."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "brokers"))
+    bridges = import_module("bridges")
+    module = SimpleNamespace(terminal_info=lambda: True)
+    made = bridges.Bridge(lambda: bridges.ThreadWorker(module), desk / "bridge")
+    entry = {"broker_id": "ic_markets", "login": 7, "server": "x", "is_demo": True}
+    far = {**entry, "bridge": {"url": made.url, "token": "${FAR_TOKEN}"}}
+    (desk / "configs").mkdir()
+    (desk / "configs/brokers.yaml").write_text(yaml.safe_dump({"far": far, "near": entry}))
+    monkeypatch.setenv("FAR_TOKEN", made.trade.secret)
+    for name in ("far-gold-1", "far-gold-2", "near-gold-1"):
+        path = desk / "live" / name / "journal.sqlite3"
+        Journal(path).close()
+        KillSwitch(path).arm("runner", "first start", 1)
+    yield made
+    made.close()
+
+
+def form_of(desk, name):
+    return KillSwitch(desk / "live" / name / "journal.sqlite3").read()
+
+
+def test_E1_a_kill_of_an_account_reaches_its_runners_and_its_bridge(bridge, desk, mtquant):
+    done = mtquant("kill", "--account", "far", "--reduce", "--reason", "two\nlines " * 60)
+    assert done.code == 0 and "bridge of 'far' is at REDUCE" in done.out
+    assert bridge.supervisor.switch.state().reason.startswith("two lines two")
+    assert form_of(desk, "far-gold-1") is form_of(desk, "far-gold-2") is Form.REDUCE
+    assert form_of(desk, "near-gold-1") is Form.ARMED
+    done = mtquant("kill", "--account", "near", "--reason", "enough")
+    assert done.code == 0 and form_of(desk, "near-gold-1") is Form.HARD
+    assert bridge.supervisor.switch.state().form is Form.REDUCE
+
+
+def test_E4_a_kill_marks_the_files_where_the_bridge_does_not_answer(
+    bridge, desk, mtquant, monkeypatch
+):
+    monkeypatch.setenv("FAR_TOKEN", bridge.read.secret)
+    done = mtquant("kill", "--account", "far", "--reason", "enough")
+    assert done.code != 0 and "HTTP 403" in done.err and "other machines may trade on" in done.err
+    assert form_of(desk, "far-gold-1") is form_of(desk, "far-gold-2") is Form.HARD
+    assert bridge.supervisor.switch.state().form is Form.ARMED
+
+
+def test_a_kill_of_nothing_is_one_line(desk, refused):
+    assert "say what is to be stopped" in refused("kill")
+    assert "unknown account 'dem'" in refused("kill", "--account", "dem")
+    said = refused("kill", "--account", "demo")
+    assert "no bridge and no journal" in said
+
+
+def test_a_bridge_is_armed_beside_its_terminal(bridge, desk, mtquant, refused):
+    bridge.supervisor.switch.kill(Form.HARD, "enough", "Bob", 1)
+    orders = ("--orders", "bridge/orders.sqlite3")
+    assert "name both" in mtquant("bridge", "arm", "--by", " ", "--reason", "x", *orders).err
+    said = refused("bridge", "arm", "--by", "Ann", "--reason", "x", "--orders", "none.sqlite3")
+    assert "there is no table of orders" in said
+    assert bridge.supervisor.switch.state().form is Form.HARD
+    assert mtquant("bridge", "arm", "--by", "Ann", "--reason", "fine", *orders).code == 0
+    state = bridge.supervisor.switch.state()
+    assert (state.form, state.by, state.reason) == (Form.ARMED, "Ann", "fine")

@@ -61,12 +61,17 @@ def stage() -> Any:
     return harness.Stage()
 
 
+@pytest.fixture(scope="session")
+def hedging_stage() -> Any:
+    return harness.Stage(hedging=True)
+
+
 @pytest.fixture
 def hand(stage: Any, tmp_path: Path) -> Any:
     made: list[Hand] = []
 
-    def make(plan: Any = None, **limits: Any) -> Hand:
-        made.append(Hand(stage, tmp_path / f"{len(made)}.db", plan, **limits))
+    def make(plan: Any = None, on: Any = stage, **limits: Any) -> Hand:
+        made.append(Hand(on, tmp_path / f"{len(made)}.db", plan, **limits))
         return made[-1]
 
     yield make

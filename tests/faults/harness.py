@@ -36,7 +36,7 @@ from mtquant.live.intents import strategy_tag, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form
 from mtquant.live.record import AccountRecord, HeldPosition
-from mtquant.live.runner import Runner
+from mtquant.live.runner import BarReport, Runner
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 from mtquant.market.panel import Panel
@@ -133,9 +133,9 @@ class Scripted:
 
 
 class Stage:
-    """Bars and tape, made once for many lives."""
+    """Bars and tape, made once for many lives; of so many bars is the script."""
 
-    def __init__(self, hedging: bool = False) -> None:
+    def __init__(self, hedging: bool = False, bars: int = BARS) -> None:
         book = "hedging" if hedging else "netting"
         self.env = EnvConfig(
             name="faults",
@@ -145,21 +145,21 @@ class Stage:
             breaker={"max_errors": 0},
             stops={},
         )
-        bars = SimulatedMarket("XAUUSD", "H1", BARS + TAIL + 40, 3).bars(SPEC)
-        self.panel = Panel([bars])
-        features = np.zeros((len(bars), 0), np.float32)
+        market = SimulatedMarket("XAUUSD", "H1", bars + TAIL + 40, 3).bars(SPEC)
+        self.panel = Panel([market])
+        features = np.zeros((len(market), 0), np.float32)
         rules = self.env.rules(reward_scale=1.0)
         self.tape = assemble_tape(self.env, self.panel, (SPEC,), features, rules)
-        self.first = 20
+        self.first, self.bars = 20, bars
         self.instrument = Instrument(SPEC, "XAUUSD")
-        self.strategy = Scripted(self.env, int(bars.time[self.first + BARS]))
+        self.strategy = Scripted(self.env, int(market.time[self.first + bars]))
 
     def terminal(self, plan: FaultPlan) -> Watched:
         return Watched(
             self.panel,
             (SPEC,),
             self.tape,
-            rows=(self.first, self.first + BARS + TAIL),
+            rows=(self.first, self.first + self.bars + TAIL),
             terms=AccountTerms(100_000.0),
             plan=plan,
         )
@@ -172,7 +172,17 @@ class Watched(FaultyTerminal):
         super().__init__(*args, **options)
         self.broken: list[str] = []
         self.journal: sqlite3.Connection | None = None
-        self._looked, self._foreign, self._ids = 1, 0, set[int]()
+        self._looked, self.foreign, self.ids = 1, 0, set[int]()
+
+    def look_into(self, path: Path) -> None:
+        """Read a journal through a connection of its own."""
+        self.journal = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+    def look_away(self) -> None:
+        """Close that connection."""
+        if self.journal is not None:
+            self.journal.close()
+            self.journal = None
 
     def advance(self) -> None:
         super().advance()
@@ -190,9 +200,9 @@ class Watched(FaultyTerminal):
         if request["action"] != mt5.TRADE_ACTION_DEAL:
             return
         magic = request["magic"]
-        if magic in self._ids:
+        if magic in self.ids:
             self.broken.append(f"A2: intent {magic} is sent twice")
-        self._ids.add(magic)
+        self.ids.add(magic)
         assert self.journal is not None
         rows = self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
         if rows not in ([("sending",)], [("spare",)]):
@@ -203,10 +213,10 @@ class Watched(FaultyTerminal):
         deals = self.account.deals
         for deal in deals[self._looked :]:
             if tag_of(deal.magic) != TAG:
-                self._foreign += round(deal.volume * 100)
+                self.foreign += round(deal.volume * 100)
         self._looked = len(deals)
         held = abs(int(self.account.book.positions["steps"][0, 0]))
-        if held > MOST + self._foreign:
+        if held > MOST + self.foreign:
             self.broken.append(f"B1: {held} lot steps are held, {MOST} are allowed")
 
 
@@ -221,6 +231,7 @@ class Life:
         armed: Whether the switch still was at the end.
         held: Lot steps at the end.
         reports: How many bars were decided.
+        settled: Whether the wanted position was held at the end, or something still stood against.
     """
 
     broken: list[str] = field(default_factory=list)
@@ -229,85 +240,128 @@ class Life:
     armed: bool = True
     held: int = 0
     reports: int = 0
+    settled: bool = False
+
+
+class Play:
+    """One life under a plan, bar by bar.
+
+    Attributes:
+        terminal: On which it is lived.
+        parts: Lock, journal and runner of the process that lives; None while none does.
+        life: What has come of it so far.
+    """
+
+    def __init__(
+        self, stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS
+    ) -> None:
+        for old in path.parent.glob(f"{path.name}*"):
+            old.unlink()
+        self.stage, self.path, self.limits = stage, path, limits
+        self.life, self.terminal, self.parts = Life(), stage.terminal(plan), None
+        self._stayed = 0
+        with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
+            self.terminal.initialize()
+
+    @property
+    def over(self) -> bool:
+        """Whether the quiet tail has been calm, or time is at its end."""
+        return self.terminal.finished or self._stayed >= 3
+
+    def bar(self) -> None:
+        """The process is there, or is born; it acts; the next bar opens."""
+        terminal, life = self.terminal, self.life
+        try:
+            if self.parts is None:
+                self.parts = _born(self.stage, terminal, self.path, self.limits)
+            report = self.parts[-1].on_bar()
+            if report is not None:
+                life.reports += 1
+                self._stayed = self._stayed + 1 if self._calm(report) else 0
+        except ProcessDied:
+            life.deaths += 1
+            _dead(self.parts, terminal)
+            self.parts = None
+        except MTQuantError:
+            pass  # whoever watches over the process starts it again, or waits
+        if not quiet(terminal):
+            self._stayed = 0
+        if not terminal.finished:
+            terminal.advance()
+
+    def _calm(self, report: Any) -> bool:
+        stage = self.stage
+        over = self.terminal.account.forming > stage.first + stage.bars + 1
+        return over and settled(stage, report)
+
+    def end(self, *, whole: bool = True) -> Life:
+        """Judge it; one that is not whole goes on as another did that was."""
+        judge(self.stage, self.terminal, self.life, self.path, whole)
+        _dead(self.parts, self.terminal)
+        self.parts = None
+        return self.life
 
 
 def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS) -> Life:
     """Run the script and the quiet tail under a plan; judge the whole."""
-    for old in path.parent.glob(f"{path.name}*"):
-        old.unlink()
-    life, terminal = Life(), stage.terminal(plan)
-    with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
-        terminal.initialize()
-    stayed, runner, parts = 0, None, None
-    while not terminal.finished and stayed < 3:
-        try:
-            if parts is None:
-                parts = _born(stage, terminal, path, limits)
-                runner = parts[-1]
-            report = runner.on_bar()
-            if report is not None:
-                life.reports += 1
-                decided = report.outlook.decisions[0]
-                calm = decided.target == stage.strategy.wanted(decided.bar_time_ns)
-                over = terminal.account.forming > stage.first + BARS + 1
-                stayed = stayed + 1 if over and calm and decided.held == decided.target else 0
-        except ProcessDied:
-            life.deaths += 1
-            parts = _dead(parts, terminal)
-        except MTQuantError:
-            if runner is None:
-                parts = _dead(parts, terminal)
-        if terminal.finished:
-            break
-        if not _quiet(terminal):
-            stayed = 0
-        terminal.advance()
-    _judge(stage, terminal, life, path)
-    _dead(parts, terminal)
-    return life
+    played = Play(stage, plan, path, limits)
+    while not played.over:
+        played.bar()
+    return played.end()
+
+
+def settled(stage: Stage, report: BarReport) -> bool:
+    """Whether a bar found what the script wants, and wants it still."""
+    decided = report.outlook.decisions[0]
+    return decided.held == decided.target == stage.strategy.wanted(decided.bar_time_ns)
 
 
 def _born(stage: Stage, terminal: Watched, path: Path, limits: LiveLimits) -> tuple[Any, ...]:
-    """A process: lock, journal, adapter, runner."""
+    settings = RunnerSettings("faults", grace_bars=GRACE, limits=limits, boot_id="b")
+    parts = begun(stage, terminal, path, settings)
+    terminal.look_into(path)
+    return parts
+
+
+def begun(stage: Stage, module: Any, path: Path, settings: RunnerSettings) -> tuple[Any, ...]:
+    """A process: lock, journal, adapter, runner; the module has a clock beside its functions."""
     lock = WriterLock(path.with_name(path.name + ".lock"))
     journal = None
     try:
         journal = Journal(path, durable=False)
-        terminal.journal = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        adapter = MT5Adapter(terminal, [stage.instrument])
+        adapter = MT5Adapter(module, [stage.instrument])
         adapter.connect()
-        settings = RunnerSettings("faults", grace_bars=GRACE, limits=limits, boot_id="b")
         runner = Runner(
             adapter,
             journal,
             stage.strategy,  # type: ignore[arg-type]
             [stage.instrument],
             settings,
-            terminal.now_ns,
+            module.now_ns,
             writer=lock,
         )
     except BaseException:
-        _dead((lock, journal), terminal)
+        lock.release()
+        if journal is not None:
+            journal.close()
         raise
     return lock, journal, runner
 
 
 def _dead(parts: Any, terminal: Watched) -> None:
     """The process is gone: what it held open is let go, nothing else happens."""
-    if terminal.journal is not None:
-        terminal.journal.close()
-        terminal.journal = None
+    terminal.look_away()
     if parts is not None:
         parts[0].release()
-        if parts[1] is not None:
-            parts[1].close()
+        parts[1].close()
 
 
-def _quiet(terminal: Watched) -> bool:
+def quiet(terminal: Watched) -> bool:
+    """Whether nothing of what went wrong lasts; a fault of the plan may still come."""
     return not (terminal._kept or terminal._armed or terminal._spells)
 
 
-def _judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
+def judge(stage: Stage, terminal: Watched, life: Life, path: Path, whole: bool = True) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])
@@ -338,16 +392,22 @@ def _judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     if len(bars) != len(set(bars)):
         life.broken.append("C4: a bar was decided twice")
     _judge_once(executed, life)
-    foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
     _judge_account(terminal, life)
     with sqlite3.connect(path) as database:
         last = database.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
     database.close()
     life.armed = last == (Form.ARMED.name,)
     wanted = stage.strategy.wanted(2**62)
-    disturbed = foreign or open_ or terminal.guests or not life.armed or not _quiet(terminal)
-    if not disturbed and life.held != wanted:
+    excused = open_ or not life.armed or not quiet(terminal)
+    life.settled = bool(excused) or life.held == wanted
+    if whole and not life.settled and not touched(terminal):
         life.broken.append(f"A1: {life.held} lot steps after the quiet tail, wanted {wanted}")
+
+
+def touched(terminal: Watched) -> bool:
+    """Whether somebody else had a hand in it: then the position need not be the wanted one."""
+    foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
+    return foreign or bool(terminal.guests)
 
 
 def _judge_once(executed: Counter[int], life: Life) -> None:
@@ -369,7 +429,8 @@ def _judge_account(terminal: Watched, life: Life) -> None:
                 life.broken.append(f"E6: call {call} traded on another account")
 
 
-def told(plan: FaultPlan, names: dict[Fault, str]) -> str:
+def told(plan: FaultPlan, names: dict[Fault, str], bars: int = BARS) -> str:
     """The one command that plays a plan again."""
     pairs = ",".join(f"{number}={names[fault]}" for number, fault in sorted(plan.items()))
-    return f"python benchmarks/fault_schedules.py --replay '{pairs}'"
+    length = "" if bars == BARS else f"--bars {bars} "
+    return f"python benchmarks/fault_schedules.py {length}--replay '{pairs}'"

@@ -5,8 +5,8 @@ A mutant is a file of the package, a text that stands there once, and what stand
 
 from __future__ import annotations
 
-GATES, SWITCH = "live/gates.py", "live/kill_switch.py"
-RECONCILE, RESOLVE = "live/reconcile.py", "live/resolve.py"
+GATES, SWITCH = "live/gates.py", "risk/switch.py"
+RECONCILE, RESOLVE, LOOK = "live/reconcile.py", "live/resolve.py", "live/look.py"
 SENDING, EXPOSURE, CHAIN = "live/sending.py", "live/exposure.py", "live/chain.py"
 RUNNER, TRIGGERS, WATCH, WINDOW = (
     "live/runner.py",
@@ -15,6 +15,7 @@ RUNNER, TRIGGERS, WATCH, WINDOW = (
     "live/window.py",
 )
 RETCODES, APPROVAL, ADAPTER = "brokers/retcodes.py", "brokers/approval.py", "brokers/mt5_orders.py"
+READS = "brokers/mt5.py"
 
 MUTANTS: tuple[tuple[str, str, str], ...] = (
     # The last look and the gates.
@@ -94,7 +95,7 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     (
         RESOLVE,
-        "elif over or self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars:",
+        "elif look.whole and self._over(intent, look, done):",
         "elif True:",
     ),
     (
@@ -113,6 +114,11 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     ),
     (CHAIN, "    if known and anchored != START:\n", "    if False:\n"),
     (CHAIN, "    if commits:\n", "    if False:\n"),
+    (
+        CHAIN,
+        "self._seal(before)\n",
+        "self._seal(before)\n            self._anchor.write(self._head)\n",
+    ),
     (CHAIN, "return _wrong_state(database), head", 'return "", head'),
     (CHAIN, "if self.owner is not None and newest.fetchone() != (self.owner,):", "if False:"),
     # Triggers, feed and start.
@@ -125,4 +131,12 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     (WATCH, "if age < -self.oldest_tick_ns:", "if False:"),
     (WINDOW, "    if not sound.all():\n", "    if False:\n"),
     (WINDOW, "            if _revised(held, fetched):\n", "            if False:\n"),
+    # What history does not show, and what works on.
+    (READS, "_END_OF_TIME = 2**31 - 1 - 366 * 86_400", "_END_OF_TIME = 2**31 - 1"),
+    (LOOK, "broker.deals(0 if giving_up else since)", "broker.deals(since)"),
+    (LOOK, "known <= {deal.ticket for deal in deals}", "True"),
+    (RESOLVE, "if OrderState.FILLED in ended and not done:", "if False:"),
+    (RESOLVE, "if abs(done) <= abs(self.journal.intents.executed(magic)):", "if True:"),
+    (RECONCILE, "waiting.setdefault(stray.symbol, []).append(stray.steps)", "pass"),
+    (RECONCILE, "any(not one.known and", "any(False and"),
 )

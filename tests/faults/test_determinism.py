@@ -15,7 +15,7 @@ from pathlib import Path
 import harness, schedules
 path = Path(sys.argv[1])
 for plan in ({}, {30: "time-out, executed", 60: "history lags a bar"}, {45: "dies after"}):
-    schedules.broken(plan, path)
+    harness.play(schedules.stage(), schedules.faults_of(plan), path)
     with sqlite3.connect(path) as database:
         (digest,) = database.execute("SELECT digest FROM chain ORDER BY n DESC LIMIT 1").fetchone()
     database.close()

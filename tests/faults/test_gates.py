@@ -244,6 +244,25 @@ def test_B1_a_reduction_cannot_make_more_of_it_whatever_is_executed(held, unansw
     assert exposure.unproven(steps).worst >= max(abs(end + steps) for end in ends)
 
 
+@pytest.mark.parametrize("side", [1, -1])
+@pytest.mark.parametrize("book", ["stage", "hedging_stage"])
+def test_B1_the_position_limit_counts_what_unanswered_orders_may_come_to(hand, request, book, side):
+    """Ten lot steps are allowed; each line is the most that passes, and one step more."""
+    one = hand(on=request.getfixturevalue(book))
+    for held, unanswered, most in (
+        (3, [4], 3),
+        (0, [5, 4], 1),
+        (-2, [5, 4], 3),  # were the order executed alone, it would hold far less
+        (3, [4, -9], 3),  # what may be sold makes no room
+        (3, [-4], -9),  # nor what is held, for a sale
+        (0, [-4, 6], -6),
+    ):
+        exposure = exposure_of(held * side, [steps * side for steps in unanswered])
+        for steps, gate in ((most, ""), (most + (1 if most > 0 else -1), "limits")):
+            asked = replace(asked_for(one, steps * side), exposure=exposure)
+            assert verdict(one, asked) == gate, (held, unanswered, steps)
+
+
 @pytest.mark.parametrize("outcome", list(Outcome))
 def test_B1_what_an_answer_leaves_open(outcome):
     result = OrderResult(outcome, None, 2 if outcome is Outcome.PARTIAL else 0, 0.0, 0, 0, "")

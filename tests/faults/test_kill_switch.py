@@ -83,7 +83,7 @@ def test_E2_only_a_person_with_a_reason_arms_it(switch):
         with pytest.raises(ConfigError, match="by somebody, for a reason"):
             switch.arm(person, reason, 2)
     assert switch.read() is Form.HARD
-    KillSwitch(switch._journal).arm("Ann", "repaired", 2)
+    KillSwitch(switch._beside).arm("Ann", "repaired", 2)
     assert switch.read() is Form.ARMED and switch.told() == "Ann: repaired"
 
 
@@ -141,9 +141,9 @@ def test_E4_it_falls_on_a_full_disk(switch, monkeypatch):
 
     monkeypatch.setattr(os, "open", full)
     switch.kill(Form.FLATTEN, "enough")
-    assert KillSwitch(switch._journal).read() is Form.FLATTEN
+    assert KillSwitch(switch._beside).read() is Form.FLATTEN
     switch.kill(Form.HARD, "more")
-    assert KillSwitch(switch._journal).read() is Form.HARD
+    assert KillSwitch(switch._beside).read() is Form.HARD
 
 
 def test_E4_where_no_file_can_be_changed_it_holds_in_the_process(switch, monkeypatch):
@@ -156,7 +156,7 @@ def test_E4_where_no_file_can_be_changed_it_holds_in_the_process(switch, monkeyp
         with pytest.raises(RiskHalt, match="Read-only"):
             switch.kill(Form.HARD, "enough")
     assert switch.read() is Form.HARD
-    KillSwitch(switch._journal).arm("Ann", "repaired", 3)
+    KillSwitch(switch._beside).arm("Ann", "repaired", 3)
     assert switch.read() is Form.ARMED
 
 
@@ -168,7 +168,7 @@ def test_E4_a_signal_is_enough(switch, number, form):
     try:
         switch.on_signals()
         os.kill(os.getpid(), chosen)
-        assert switch.read() is form and KillSwitch(switch._journal).read() is form
+        assert switch.read() is form and KillSwitch(switch._beside).read() is form
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)

@@ -7,7 +7,6 @@ and printed with the command that replays it. More of them: ``benchmarks/fault_s
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,12 +19,12 @@ PARTS = 8  # of the ordinary run, so that cores share them
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
 
 
-def must_hold(kind: str, count: int, part: int, parts: int, path: Path) -> None:
+def must_hold(kind: str, count: int, part: int, parts: int) -> None:
     rng = np.random.default_rng([SEED, len(kind)])
     found = []
     for number, plan in enumerate(getattr(schedules, kind)(rng, count)):
-        if number % parts == part and schedules.broken(plan, path):
-            found.append(schedules.smallest(plan, path))
+        if number % parts == part and schedules.broken(plan):
+            found.append(schedules.smallest(plan))
             if len(found) == 3:
                 break
     assert not found, "\n".join(f"{command}\n    {broken}" for command, broken in found)
@@ -42,16 +41,16 @@ def test_A1_an_undisturbed_life_is_whole(stage, tmp_path):
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("kind", sorted(ORDINARY))
-def test_A1_A2_A3_B1_F4_schedules_of_faults(kind, part, tmp_path):
-    must_hold(kind, ORDINARY[kind], part, PARTS, tmp_path / "journal.db")
+def test_A1_A2_A3_B1_F4_schedules_of_faults(kind, part):
+    must_hold(kind, ORDINARY[kind], part, PARTS)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(20))
 @pytest.mark.parametrize("kind", sorted(SLOW))
-def test_A1_A2_A3_B1_F4_many_schedules_of_faults(kind, part, tmp_path):
-    must_hold(kind, SLOW[kind], part, 20, tmp_path / "journal.db")
+def test_A1_A2_A3_B1_F4_many_schedules_of_faults(kind, part):
+    must_hold(kind, SLOW[kind], part, 20)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -66,9 +65,7 @@ def test_A1_A3_death_at_every_call(stage, tmp_path, after):
     ]
     assert len(plans) > 150
     for plan in plans[:: 1 if os.environ.get("MTQUANT_FAULT_ALL") else 6]:
-        life = harness.play(
-            stage, {n: schedules.NAMES[name] for n, name in plan.items()}, tmp_path / "journal.db"
-        )
+        life = harness.play(stage, schedules.faults_of(plan), tmp_path / "journal.db")
         assert not life.broken and life.deaths == 1, plan
 
 
@@ -76,9 +73,9 @@ def test_A1_A3_death_at_every_call(stage, tmp_path, after):
 @pytest.mark.parametrize(
     "lag", ["history lags a bar", "history lags 25 bars", "positions lag a bar"]
 )
-def test_A5_a_late_fill_in_a_history_that_lags(tmp_path, delay, lag):
+def test_A5_a_late_fill_in_a_history_that_lags(delay, lag):
     """Absence from history is no proof: the order counts until it is found or cannot come."""
     sends = [n for n, name in schedules._calls().items() if name == "order_send"]
     for send in sends[::4]:
         plan = {send: delay, send + 1: lag}
-        assert not schedules.broken(plan, tmp_path / "journal.db"), plan
+        assert not schedules.broken(plan), plan

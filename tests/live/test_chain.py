@@ -196,6 +196,20 @@ def test_F1_a_file_without_its_wal_is_refused(tmp_path):
     refused(moved / "journal.db", "its anchor says|cannot be opened")
 
 
+@pytest.mark.parametrize("commits", [1, 2])
+def test_F1_only_the_first_commit_may_stand_without_its_anchor(tmp_path, commits):
+    """Who dies between them has sent nothing; a journal that nobody can open helps no one."""
+    path = tmp_path / "journal.db"
+    with closing(Journal(path, durable=False)) as journal:
+        for number in range(commits):
+            journal.bind({f"fact {number}": "told"}, {})
+    os.truncate(tmp_path / "journal.db.anchor", 0)
+    if commits > 1:
+        refused(path, "its anchor is missing")
+    else:
+        Journal(path).close()
+
+
 def test_F5_states_are_what_the_outcomes_lead_to(copy):
     for column, value in (("state", "'cancelled'"), ("executed_steps", 77), ("failed", 1)):
         change(copy, f"CREATE TABLE kept AS SELECT magic, {column} AS was FROM intent")

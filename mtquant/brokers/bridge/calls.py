@@ -17,14 +17,15 @@ MOST_ROWS = 1_000_000  # of one call for bars or ticks
 
 
 class Scope(Enum):
-    """What a token allows; ``TRADE`` includes ``READ``."""
+    """What a token allows; ``TRADE`` includes the others."""
 
     READ = "read"
     TRADE = "trade"
+    KILL = "kill"  # to stop trading and to see that it stands still, and nothing else
 
     def covers(self, needed: Scope) -> bool:
         """Whether a token of this scope may make a call that needs another."""
-        return self is Scope.TRADE or needed is Scope.READ
+        return self in (needed, Scope.TRADE)
 
 
 class Kind(Enum):
@@ -182,6 +183,9 @@ CALLS: Mapping[str, Call] = {
 
 SENDING = "order_send"
 """The one function that moves money; it needs an idempotency key."""
+
+KILL, SWITCH = "kill", "switch"
+"""The bridge's own two: to let its switch fall, and to look at it."""
 
 REQUEST_KEYS: Mapping[str, Kind] = {
     "action": Kind.COUNT,

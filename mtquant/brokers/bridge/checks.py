@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,6 +23,7 @@ from pydantic import (
 
 from mtquant.brokers.bridge.calls import (
     CALLS,
+    KILL,
     LONGEST_GROUP,
     LONGEST_TEXT,
     MOST_ROWS,
@@ -97,14 +98,24 @@ def _model(name: str, call: Call) -> type[BaseModel]:
     return create_model(f"{name}_arguments", __base__=base, **fields)
 
 
-MODELS: Mapping[str, type[BaseModel]] = {name: _model(name, call) for name, call in CALLS.items()}
+class _Kill(_Body):
+    """What lets the switch fall."""
+
+    form: Literal["reduce", "flatten", "hard"]
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_GROUP, pattern=_PRINTED)]
+
+
+MODELS: Mapping[str, type[BaseModel]] = {
+    **{name: _model(name, call) for name, call in CALLS.items()},
+    KILL: _Kill,
+}
 
 
 def check(function: str, body: bytes) -> dict[str, Any]:
     """The arguments in a body, by name.
 
     Args:
-        function: Of the whitelist.
+        function: Of the whitelist, or ``kill``.
         body: Of the HTTP request; an empty one is no arguments.
 
     Raises:

@@ -13,16 +13,17 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.bridge.calls import CALLS, SENDING
+from mtquant.brokers.bridge.calls import CALLS, KILL, SENDING, SWITCH
 from mtquant.brokers.bridge.http import BridgeConnection, HttpAnswer, Interrupted, NotConnected
 from mtquant.brokers.bridge.normal import normal_arguments
+from mtquant.brokers.bridge.switch import SwitchState, state_of
 from mtquant.brokers.bridge.tokens import Token
 from mtquant.brokers.bridge.wire import (
     WireError,
@@ -33,10 +34,12 @@ from mtquant.brokers.bridge.wire import (
     read_error,
 )
 from mtquant.brokers.terminal.requests import CallRefused
+from mtquant.errors import BrokerUnavailable
+from mtquant.risk.switch import Form
 
 Answer = tuple[Any, tuple[int, str]]
 
-_SHUT = (401, 403, 421)  # the bridge is there, and not for us
+_SHUT = (401, 403, 421, 423)  # the bridge is there, and not for us
 _LATER = (429, 502, 503)  # 504 is not: what hung once would hang again
 
 
@@ -133,6 +136,45 @@ class BridgeClient:
             answer, self._error = self._send(dump(arguments), key or secrets.token_hex(16))
             return answer
 
+    def switch(self) -> SwitchState:
+        """Where the bridge's kill switch stands.
+
+        Raises:
+            BrokerUnavailable: It does not say.
+        """
+        return self._switch("GET", SWITCH, b"")
+
+    def kill(self, form: Form, reason: str) -> SwitchState:
+        """Let the bridge's kill switch fall, for all who trade through it.
+
+        Args:
+            form: How much to stop.
+            reason: Why, for those who look; at most 256 characters.
+
+        Returns:
+            Where it stands now, which may be worse.
+
+        Raises:
+            BrokerUnavailable: It does not say so; it may have fallen all the same.
+        """
+        return self._switch("POST", KILL, dump({"form": form.word, "reason": reason}))
+
+    def _switch(self, method: str, name: str, body: bytes) -> SwitchState:
+        """An answer about the switch, which does no harm to be asked for again."""
+        told = ""
+        with self._lock:
+            for _ in self._tries():
+                try:
+                    answer = self._ask(method, name, body, self._patience.settle)
+                    if answer.status == 200:
+                        return state_of(load(answer.body))
+                    told = _text_of(answer)
+                    if answer.status not in _LATER:
+                        break
+                except (NotConnected, Interrupted, WireError) as problem:
+                    told = str(problem)
+        raise BrokerUnavailable(f"the bridge says nothing of its kill switch: {told}")
+
     def _function(self, name: str, *positional: Any, **named: Any) -> Any:
         call = CALLS[name]
         bound = call.bind(positional, named)
@@ -147,13 +189,10 @@ class BridgeClient:
     def _read(self, name: str, body: bytes) -> Answer:
         """The answer to anything but an order, which may be asked for again."""
         waiting = self._patience.connect if name in ("initialize", "login") else None
-        pause, error = self._patience.pause, (mt5.RES_E_INTERNAL_FAIL_CONNECT, "not tried")
-        for attempt in range(self._patience.tries):
-            if attempt:
-                self._sleep(pause)
-                pause *= 2.0
+        error = (mt5.RES_E_INTERNAL_FAIL_CONNECT, "not tried")
+        for _ in self._tries():
             try:
-                answer = self._post(name, body, waiting or self._patience.answer)
+                answer = self._ask("POST", name, body, waiting or self._patience.answer)
                 if answer.status == 200:
                     return _answer_of(answer)
             except NotConnected as problem:
@@ -170,7 +209,7 @@ class BridgeClient:
         """The answer to an order, or what the bridge's table knows of it."""
         headers = {"Idempotency-Key": key}
         try:
-            answer = self._post(SENDING, body, self._patience.answer, headers)
+            answer = self._ask("POST", SENDING, body, self._patience.answer, headers)
             if answer.status == 200:
                 return _answer_of(answer)
             if _never_executed(answer):
@@ -181,14 +220,11 @@ class BridgeClient:
 
     def _settle(self, body: bytes, headers: dict[str, str]) -> Answer:
         """What became of an order: its answer, its withdrawal, or that nobody knows."""
-        pause, told = self._patience.pause, "no connection"
-        for attempt in range(self._patience.tries):
-            if attempt:
-                self._sleep(pause)
-                pause *= 2.0
+        told = "no connection"
+        for _ in self._tries():
             try:
                 settling = {**headers, "Idempotency-Settle": "1"}
-                answer = self._post(SENDING, body, self._patience.settle, settling)
+                answer = self._ask("POST", SENDING, body, self._patience.settle, settling)
                 if answer.status == 200:
                     return _answer_of(answer)
                 # Any other refusal is of the question; only this one is of the order.
@@ -204,10 +240,22 @@ class BridgeClient:
             f"The bridge cannot say what became of the order: {told}",
         )
 
-    def _post(
-        self, name: str, body: bytes, timeout: float, headers: dict[str, str] | None = None
+    def _tries(self) -> Iterator[int]:
+        """A few, with a pause before each but the first, twice as long each time."""
+        for attempt in range(self._patience.tries):
+            if attempt:
+                self._sleep(self._patience.pause * 2.0 ** (attempt - 1))
+            yield attempt
+
+    def _ask(
+        self,
+        method: str,
+        name: str,
+        body: bytes,
+        timeout: float,
+        headers: dict[str, str] | None = None,
     ) -> HttpAnswer:
-        return self._connection.post(f"/v1/{name}", body, timeout, headers)
+        return self._connection.ask(method, f"/v1/{name}", body, timeout, headers)
 
 
 def _answer_of(answer: HttpAnswer) -> Answer:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
+from mtquant.brokers.bridge.calls import KILL
 from mtquant.brokers.bridge.supervisor import Refusal
 from mtquant.brokers.bridge.tokens import TokenTable
 from mtquant.brokers.bridge.wire import dump
@@ -22,6 +23,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 OPEN_PAGES = ("/health", "/ready")
+KILL_PAGE = f"/v1/{KILL}"
 SCOPE, BODY = "bridge.scope", "bridge.body"
 _PORT = re.compile(r":[0-9]{1,5}$")
 _OPEN_RATE, _STRANGER_RATE = 20.0, 5.0  # a second; neither takes from what a token may do
@@ -89,7 +91,7 @@ class Guard:
             if scope["path"] in OPEN_PAGES:
                 self._spend(self._open)
             else:
-                scope[SCOPE] = self._check_token(headers)
+                scope[SCOPE] = self._check_token(headers, scope["path"])
                 if scope["method"] == "POST":
                     scope[BODY] = await self._body(headers, receive)
         except Refusal as refusal:
@@ -103,13 +105,15 @@ class Guard:
         if "origin" in headers:
             raise Refusal(403, "origin", "the bridge is not for pages in a browser")
 
-    def _check_token(self, headers: Mapping[str, str]) -> Any:
+    def _check_token(self, headers: Mapping[str, str], path: str) -> Any:
         kind, _, secret = headers.get("authorization", "").partition(" ")
         scope = self._tokens.scope_of(secret) if kind.lower() == "bearer" else None
         if scope is None:
             self._spend(self._strangers)
             raise Refusal(401, "token", "no valid token; send 'Authorization: Bearer ...'")
-        self._spend(self._buckets.setdefault(scope.value, Bucket(self._rate)))
+        # Whoever uses up what a scope may do must not stand in the way of a kill.
+        bucket = f"{scope.value} to kill" if path == KILL_PAGE else scope.value
+        self._spend(self._buckets.setdefault(bucket, Bucket(self._rate)))
         return scope
 
     def _spend(self, bucket: Bucket) -> None:

@@ -62,12 +62,18 @@ class BridgeConnection:
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0.0
 
-    def post(
-        self, path: str, body: bytes, timeout: float, headers: Mapping[str, str] | None = None
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        timeout: float,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """The answer to a request.
 
         Args:
+            method: Of HTTP.
             path: Of the URL.
             body: JSON.
             timeout: Seconds without a byte of the answer.
@@ -80,7 +86,7 @@ class BridgeConnection:
         connection = self._connected()
         try:
             connection.sock.settimeout(timeout)
-            connection.request("POST", path, body, {**self._headers, **(headers or {})})
+            connection.request(method, path, body, {**self._headers, **(headers or {})})
             answer = connection.getresponse()
             received = answer.read(_LARGEST_ANSWER + 1)
             if len(received) > _LARGEST_ANSWER:

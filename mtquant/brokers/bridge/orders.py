@@ -2,7 +2,8 @@
 
 A key and the digest of its request are committed *before* the terminal is called, the answer after.
 So a repetition is answered and never executed again, whatever died in between; a key without an
-answer stays unknown for ever. Nothing is deleted: an order takes about a kilobyte.
+answer stays unknown for ever. Nothing is deleted but what the kill switch has stopped between the
+claim and the call: an order takes about a kilobyte.
 """
 
 from __future__ import annotations
@@ -57,7 +58,12 @@ def digest_of(request: Any) -> bytes:
 
 
 class OrderTable:
-    """One file, used by one thread at a time."""
+    """One file, used by one thread at a time.
+
+    Attributes:
+        path: The file.
+        fresh: Whether it was made just now.
+    """
 
     def __init__(self, path: Path) -> None:
         """Open or create the file, private to its owner.
@@ -65,6 +71,7 @@ class OrderTable:
         Raises:
             ConfigError: It is no such file, or another version's.
         """
+        self.path, self.fresh = path, False
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -86,6 +93,7 @@ class OrderTable:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()
         (tables,) = self._database.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
         if version == 0 and tables == 0:
+            self.fresh = True
             self._database.executescript(
                 f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {_SCHEMA}; COMMIT;"
             )
@@ -116,6 +124,14 @@ class OrderTable:
             sqlite3.Error: Nothing was committed; the order must not be sent.
         """
         return self._insert(key, digest, at_ns, withdrawn=False)
+
+    def give_back(self, key: str) -> None:
+        """Forget a claim whose order was stopped before the terminal was called.
+
+        Raises:
+            sqlite3.Error: It stays unknown.
+        """
+        self._database.execute("DELETE FROM sent WHERE key = ? AND answer IS NULL", (key,))
 
     def withdraw(self, key: str, digest: bytes, at_ns: int) -> Known:
         """See that a key which was never claimed never will be, or say what became of it."""

@@ -2,7 +2,8 @@
 
 It lives in the server's process and never loads the MetaTrader5 module. What waits too long is
 refused before it reaches the terminal, so no order is sent late; what the terminal has begun and
-does not finish is *unknown*, and its worker is killed before another one starts.
+does not finish is *unknown*, and its worker is killed before another one starts. The kill switch
+is asked last, right before the worker.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from mtquant.brokers.bridge.calls import CALLS, SENDING
 from mtquant.brokers.bridge.orders import Known, OrderTable, Standing, digest_of
 from mtquant.brokers.bridge.process import Worker, WorkerLost, WorkerRefused, WorkerSilent
 from mtquant.brokers.bridge.session import call_frame, split_answer
-from mtquant.brokers.bridge.wire import WireError
+from mtquant.brokers.bridge.switch import BridgeSwitch, Stopped
+from mtquant.brokers.bridge.wire import WireError, read_answer
+from mtquant.risk.switch import Form
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +79,11 @@ class Patience:
 
 
 class Supervisor:
-    """The one way to the terminal."""
+    """The one way to the terminal.
+
+    Attributes:
+        switch: What it lets pass.
+    """
 
     def __init__(
         self,
@@ -90,9 +97,15 @@ class Supervisor:
             start: Starts a worker; raises WorkerRefused or WorkerLost.
             orders: What became of every order.
             patience: How long things may take.
+
+        Raises:
+            RiskHalt: The switch of a new table cannot be armed.
         """
         self._start = start
         self._orders = orders
+        self.switch = BridgeSwitch(orders.path)
+        if orders.fresh:
+            self.switch.begin(time.time_ns())
         self._patience = patience or Patience()
         self._lock = threading.Lock()
         self._places = threading.Semaphore(self._patience.queue)
@@ -166,23 +179,48 @@ class Supervisor:
     def _order(self, arguments: dict[str, Any], key: str, until: float, settle: bool) -> Reply:
         """An order, once."""
         enter = self._orders.withdraw if settle else self._orders.claim
-        worker = None if settle else self._worker_of_order(arguments, key, until)
+        worker = None if settle else self._worker_of_order(key, until)
+        most = Form.ARMED
         try:
+            if worker is not None and not self._orders.knows(key):
+                most = self._let(worker, arguments["request"], until)
             known = enter(key, digest_of(arguments), time.time_ns())
+        except Stopped as stopped:
+            raise Refusal(423, "switch", str(stopped)) from None
         except sqlite3.Error as problem:
             raise Refusal(
                 503, "table", f"the table of orders cannot be written ({problem}); nothing was sent"
             ) from None
         if known.standing is not Standing.NEW or worker is None:
             return _answered(known)
-        reply = self._ask(worker, SENDING, arguments)
         try:
-            self._orders.answer(key, reply.body)
-        except sqlite3.Error:
-            logger.exception("the answer to an order was not kept; a repetition stays unknown")
+            with self.switch.sending(most):
+                reply = self._ask(worker, SENDING, arguments)
+        except Stopped as stopped:
+            self._keep(self._orders.give_back, key)
+            raise Refusal(423, "switch", str(stopped)) from None
+        self._keep(self._orders.answer, key, reply.body)
         return reply
 
-    def _worker_of_order(self, arguments: dict[str, Any], key: str, until: float) -> Worker | None:
+    def _keep(self, what: Callable[..., None], *values: Any) -> None:
+        """Write what has become of an order, where that can be."""
+        try:
+            what(*values)
+        except sqlite3.Error:
+            logger.exception("what became of an order was not kept; a repetition stays unknown")
+
+    def _let(self, worker: Worker, request: dict[str, Any], until: float) -> Form:
+        """The worst that the switch may be at for an order that it lets pass now."""
+
+        def ask(function: str, named: dict[str, Any]) -> Any:
+            return read_answer(self._ask(worker, function, named).body)[0]
+
+        most = self.switch.let(request, ask)
+        if time.monotonic() > until:
+            raise Refusal(503, "late", "the call waited too long for the terminal; nothing sent")
+        return most
+
+    def _worker_of_order(self, key: str, until: float) -> Worker | None:
         """The worker; None where none is there but the table may know the order."""
         try:
             return self._ready_worker(until)

@@ -1,4 +1,4 @@
-"""Tokens of the bridge: who may read and who may trade.
+"""Tokens of the bridge: who may read, who may trade and who may stop it.
 
 A token comes from a file that only its owner can read, or from an environment variable; never from
 an argument. It is shown nowhere: not in a repr, a log, an error or a URL.
@@ -24,6 +24,7 @@ _LONGEST_FILE = 4096
 VARIABLES: Mapping[Scope, str] = {
     Scope.READ: "MTQUANT_BRIDGE_READ_TOKEN",
     Scope.TRADE: "MTQUANT_BRIDGE_TRADE_TOKEN",
+    Scope.KILL: "MTQUANT_BRIDGE_KILL_TOKEN",
 }
 """Where the server looks for tokens if no file is named."""
 
