@@ -12,6 +12,7 @@ from mtquant.brokers import feed as feeds
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.feed import BarFeed, ReadingModule
 from mtquant.brokers.reading import Pace, Reads
+from mtquant.brokers.terminal.growth import seen_at
 from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape, look_back
@@ -317,6 +318,19 @@ def test_a_bar_that_is_gone_is_a_trouble(protected, tmp_path):
     broker.rates = lambda *asked: whole(*asked)[:-3]
     broker.run(bars=3)
     assert any("that it showed before" in text for text in broker.troubles)
+
+
+def test_of_a_bar_that_forms_only_the_open_is_taken(make_world):
+    """A terminal shows how high, low and far it is already; none of that is known at the open."""
+    bars = make_world(100).panel.bars[0]
+    at = int(bars.time[60])
+    seen, closed = seen_at(bars, at), seen_at(bars, at + HOUR_NS - 1)
+    assert len(seen) == len(closed) == 61 and seen.spread[60] == bars.spread[60]
+    for shown in (seen, closed):
+        assert shown.high[60] == shown.low[60] == shown.close[60] == bars.open[60]
+        assert shown.volume[60] == 1.0 and np.array_equal(shown.high[:60], bars.high[:60])
+    passed = seen_at(bars.between(None, at + 1), at + HOUR_NS)
+    assert passed.high[60] == bars.high[60] and len(passed) == 61
 
 
 def test_a_feed_has_nothing_that_sends():
