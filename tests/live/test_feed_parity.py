@@ -12,6 +12,7 @@ from mtquant.brokers import feed as feeds
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.feed import BarFeed, ReadingModule
 from mtquant.brokers.reading import Pace, Reads
+from mtquant.brokers.terminal.growth import seen_at
 from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape, look_back
@@ -144,6 +145,20 @@ def assert_same(broker, run):
     assert broker.own_deals() == [deal for deal in run.deals if deal[0] <= last]
 
 
+def assert_same_columns(broker):
+    """All that a bar adds comes from a window, and is what whole history gives."""
+    tape, whole = broker.account.terminal.account.tape, broker.world.tape()
+    rows = slice(broker.account.first, len(tape.market) - 1)
+    moved = broker.world.rows[0] - broker.account.first
+    theirs = slice(rows.start + moved, rows.stop + moved)
+    for name in set(tape.market.dtype.names) - {"nights"}:
+        assert np.array_equal(tape.market[name][rows], whole.market[name][theirs]), name
+    assert np.array_equal(tape.day[rows], whole.day[theirs])
+    if len(whole.correlation):
+        assert np.array_equal(tape.correlation[rows], whole.correlation[theirs])
+        assert np.ptp(tape.correlation[rows]) > 0.1
+
+
 def test_stops_swaps_and_weekends_as_on_the_file_and_in_the_backtest(protected, tmp_path):
     world = protected(500)
     backtest, seen = world.backtest(), world.agent.seen
@@ -154,6 +169,7 @@ def test_stops_swaps_and_weekends_as_on_the_file_and_in_the_backtest(protected, 
     assert not broker.troubles
     assert_same(broker, backtest)
     assert_same(broker, on_file)
+    assert_same_columns(broker)
     assert world.agent.seen == seen[: len(world.agent.seen)] and len(world.agent.seen) > 400
     reasons = {deal[REASON] for deal in broker.deals}
     assert {STOP, TAKE_PROFIT} <= reasons and any(deal[SWAP] for deal in broker.deals)
@@ -255,7 +271,7 @@ def pair(make_world, monkeypatch):
     """Two symbols, each of which lacks bars that the other has."""
     monkeypatch.setattr(feeds, "PATIENCE_NS", 0)
 
-    def make(**changes):
+    def make(rare=True, **changes):
         rng, n = np.random.default_rng(8), 500
         hours = 1_420_416_000 * 10**9 + np.arange(n) * HOUR_NS
         gold = hours[(rng.random(n) > 0.2) & (np.arange(n) % 24 < 20)]
@@ -263,6 +279,7 @@ def pair(make_world, monkeypatch):
         limits = {"max_exposure": 12.0, "max_correlation": 0.7, "correlation_bars": 30}
         plain = make_world(400, symbols=("XAUUSD",), limits=limits, stops={"atr": 2.0})
         env = plain.env.model_copy(update={"symbols": ("XAUUSD", "EURUSD")})
+        gold, euro = (gold, euro) if rare else (hours, hours)
         bars = [walk("XAUUSD", gold, 1, 2000.0), walk("EURUSD", euro, 2, 1500.0)]
         world = type(plain)(env, bars, Both())
         world.specs = tuple(spec.model_copy(update=changes) for spec in world.specs)
@@ -271,21 +288,14 @@ def pair(make_world, monkeypatch):
     return make
 
 
-def test_two_symbols_with_gaps_and_a_limit_on_their_correlation(pair, tmp_path):
-    world = pair(swap_mode="none")
+@pytest.mark.parametrize("rare", [True, False])
+def test_two_symbols_with_gaps_and_a_limit_on_their_correlation(pair, tmp_path, rare):
+    world = pair(rare, swap_mode="none")
     broker = Broker(world, tmp_path / "feed")
     broker.run()
     assert_same(broker, world.backtest())
     assert len(broker.deals) > 60
-    tape, whole = broker.account.terminal.account.tape, world.tape()
-    moved = world.rows[0] - broker.account.first
-    rows = slice(broker.account.first, len(tape.market) - 1)
-    for name in ("open", "close", "atr", "value", "spread", "tradable"):
-        theirs = whole.market[name][moved + rows.start : moved + rows.stop]
-        assert np.array_equal(tape.market[name][rows], theirs), name
-    assert np.array_equal(
-        tape.correlation[rows], whole.correlation[moved + rows.start : moved + rows.stop]
-    )
+    assert_same_columns(broker)
 
 
 def test_nights_of_a_rest_are_charged_when_it_ends(pair, tmp_path):
@@ -317,6 +327,19 @@ def test_a_bar_that_is_gone_is_a_trouble(protected, tmp_path):
     broker.rates = lambda *asked: whole(*asked)[:-3]
     broker.run(bars=3)
     assert any("that it showed before" in text for text in broker.troubles)
+
+
+def test_of_a_bar_that_forms_only_the_open_is_taken(make_world):
+    """A terminal shows how high, low and far it is already; none of that is known at the open."""
+    bars = make_world(100).panel.bars[0]
+    at = int(bars.time[60])
+    seen, closed = seen_at(bars, at), seen_at(bars, at + HOUR_NS - 1)
+    assert len(seen) == len(closed) == 61 and seen.spread[60] == bars.spread[60]
+    for shown in (seen, closed):
+        assert shown.high[60] == shown.low[60] == shown.close[60] == bars.open[60]
+        assert shown.volume[60] == 1.0 and np.array_equal(shown.high[:60], bars.high[:60])
+    passed = seen_at(bars.between(None, at + 1), at + HOUR_NS)
+    assert passed.high[60] == bars.high[60] and len(passed) == 61
 
 
 def test_a_feed_has_nothing_that_sends():
