@@ -109,7 +109,7 @@ def test_env_backtest_batch_and_bare_kernel_agree(scenario):
             break
         many = many.copy()
     summary = info["episode_summary"]
-    assert batch.take_finished()[0].__dict__ == summary
+    assert batch.take_finished()[0]._asdict() == summary
     assert len(backtest.deals) > 50
     assert row > 100
 
@@ -142,7 +142,7 @@ def test_random_lives_are_the_same_alone_and_in_a_crowd(scenario):
             if terminated or truncated:
                 last, summary = finished[row][lane]
                 np.testing.assert_array_equal(last, seen)
-                assert summary.__dict__ == info["episode_summary"]
+                assert summary._asdict() == info["episode_summary"]
                 seen, _ = env.reset()
                 ends += 1
     if scenario.env.episode.bars < BARS:
