@@ -63,11 +63,13 @@ class FoundPosition:
         tickets: The oldest first; none where it is flat.
         stop: Where the protective stop of all of them should stand, in ticks, 0 for none.
         take: The target, likewise.
+        beyond: See :class:`mtquant.live.record.HeldPosition`.
     """
 
     tickets: tuple[Ticket, ...] = ()
     stop: int = 0
     take: int = 0
+    beyond: int = 0
 
     @cached_property
     def steps(self) -> int:

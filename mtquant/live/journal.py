@@ -8,6 +8,7 @@ what may have been sent, and asks the broker's history what became of it.
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -162,8 +163,11 @@ class Journal:
         """The deals that no committed bar has taken account of."""
         if not deals:
             return []
-        oldest = min(deal.time_ns for deal in deals)
-        rows = self._database.execute("SELECT ticket FROM deal WHERE time_ns >= ?", (oldest,))
+        # By ticket alone: a server whose clock was moved shows old deals with other times.
+        tickets = json.dumps([deal.ticket for deal in deals])
+        rows = self._database.execute(
+            "SELECT ticket FROM deal WHERE ticket IN (SELECT value FROM json_each(?))", (tickets,)
+        )
         seen = {ticket for (ticket,) in rows}
         return [deal for deal in deals if deal.ticket not in seen]
 

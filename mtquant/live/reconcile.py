@@ -3,9 +3,10 @@
 In which order the broker is read is :mod:`mtquant.live.look`. An intent whose outcome is open is
 looked for in the broker's history by its magic number and never sent again; until it is found, or a
 long grace has passed, its symbol stands still; so it does while an order works that no open intent
-accounts for (:mod:`mtquant.live.strays`). What does not add up is said in words and stops
-increases; it is never "corrected" by an opposite order. Only a stop or target that somebody has
-moved is put back where it was.
+accounts for (:mod:`mtquant.live.strays`). What is held is what all deals lead to, shown or not
+(:mod:`mtquant.live.beyond`). What does not add up is said in words and stops increases; it is never
+"corrected" by an opposite order. Only a stop or target that somebody has moved is put back where it
+was.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from mtquant.brokers.base import (
     Instrument,
 )
 from mtquant.errors import ConfigError
+from mtquant.live.beyond import FOREIGN, Sums, first_sums, sums_of
 from mtquant.live.decision import Guard
 from mtquant.live.exposure import Exposure, exposure_of
 from mtquant.live.found import (
-    BY_SERVER,
     BrokerBalance,
     Fill,
     FoundPosition,
@@ -45,7 +46,6 @@ from mtquant.market.clock import DAY_NS
 FIRST_LOOK_DAYS = 100
 
 UNEXPLAINED = "working order that no intent explains"
-FOREIGN = "expected"  # of events that tell of a change that is not ours
 
 OwnDeals = Sequence[tuple[int, Deal]]
 
@@ -126,8 +126,9 @@ class Reconciler:
         held.update(identifier for one in before for identifier in one.identifiers)
         own = own_deals(self.instruments, self.tag, unseen, held)
         protected = self.managed and record is not None
+        sums = self._sums(record, before, own, unseen, tickets, look.positions)
         positions = tuple(
-            self._position(s, tickets[s], before[s], own, protected, events)
+            self._position(s, tickets[s], before[s], own, protected, sums[s].beyond, events)
             for s in range(len(self.instruments))
         )
         exposures = tuple(
@@ -137,7 +138,7 @@ class Reconciler:
         settled = len(events)
         guards = tuple(
             self._unknown(s, positions[s], look.positions, exposures[s], found, events)
-            or self._surprise(s, positions[s], before[s], own, record, events)
+            or sums[s].judge(events)
             for s in range(len(self.instruments))
         )
         foreign = tuple(one for one in events[settled:] if FOREIGN in one)
@@ -185,6 +186,26 @@ class Reconciler:
             events.append(stray.told)
         return waiting, found
 
+    def _sums(
+        self,
+        record: AccountRecord | None,
+        before: Sequence[HeldPosition],
+        own: OwnDeals,
+        unseen: Sequence[Deal],
+        tickets: Sequence[tuple[Ticket, ...]],
+        positions: Sequence[BrokerPosition],
+    ) -> list[Sums]:
+        """What each symbol's deals lead to, beside what is shown."""
+        symbols = enumerate(self.instruments)
+        if record is None:
+            return [first_sums(one, self.tag, tickets[s], positions) for s, one in symbols]
+        executed, sums = self.journal.intents.executed_since(record.bar_time_ns), list[Sums]()
+        for s, one in symbols:
+            done, deals = executed.get(one.spec.name, 0), [deal for at, deal in own if at == s]
+            shown = (tickets[s], positions)
+            sums.append(sums_of(one, self.tag, before[s], done, deals, unseen, shown))
+        return sums
+
     def _split(self, unseen: Sequence[Deal]) -> str:
         """A deal with our tag of an order that we have not sent: somebody trades beside us."""
         for deal in unseen:
@@ -203,13 +224,14 @@ class Reconciler:
         before: HeldPosition,
         own: OwnDeals,
         protected: bool,
+        beyond: int,
         events: list[str],
     ) -> FoundPosition:
         """What is held of a symbol, with the levels that should protect it."""
         if not tickets:
-            return FoundPosition()
+            return FoundPosition(beyond=beyond)
         if not protected:
-            return FoundPosition(tickets, tickets[-1].stop, tickets[-1].take)
+            return FoundPosition(tickets, tickets[-1].stop, tickets[-1].take, beyond)
         levels, doubt = levels_to_stand(tickets, before, self._asked(s, own))
         if doubt:
             price = self.instruments[s].price
@@ -217,7 +239,7 @@ class Reconciler:
             wanted = f"{price(levels[0]):g} and {price(levels[1]):g}"
             name = self.instruments[s].spec.name
             events.append(f"{name}: {doubt}: {shown}, wanted {wanted}")
-        return FoundPosition(tickets, *levels)
+        return FoundPosition(tickets, *levels, beyond)
 
     def _asked(self, s: int, own: OwnDeals) -> Asked | None:
         """What the newest own order that has increased a position had asked for."""
@@ -253,39 +275,6 @@ class Reconciler:
             return Guard(UNEXPLAINED, frozen=False, reducible=exposure.reducible)
         if exposure.below or exposure.above:
             return Guard("unresolved order", frozen=False, reducible=exposure.reducible)
-        return None
-
-    def _surprise(
-        self,
-        s: int,
-        now: FoundPosition,
-        before: HeldPosition,
-        own: OwnDeals,
-        record: AccountRecord | None,
-        events: list[str],
-    ) -> Guard | None:
-        """Whether a position is what the journal and the server's own closings lead to."""
-        instrument = self.instruments[s]
-        symbol = instrument.spec.name
-        if record is None:
-            if now.steps:
-                events.append(f"{symbol}: found and took over {now.steps} lot steps")
-            return None
-        expected = before.steps + self.journal.intents.executed_since(record.bar_time_ns).get(
-            symbol, 0
-        )
-        for place, deal in own:
-            if place == s and deal.reason in BY_SERVER:
-                steps = instrument.steps(deal.volume_lots)
-                expected += steps
-                if not deal.stop_out:
-                    events.append(
-                        f"{symbol}: {deal.reason.value} closed {abs(steps)} lot steps at "
-                        f"{deal.price:g}"
-                    )
-        if expected != now.steps:
-            events.append(f"{symbol}: {FOREIGN} {expected} lot steps, the broker shows {now.steps}")
-            return Guard("position differs from the journal", frozen=False)
         return None
 
     def _balance(

@@ -51,6 +51,8 @@ class HeldPosition:
         barred_bars: Bars closed since then.
         seen_stop: Where the broker showed its stop when this was decided.
         seen_take: Where it showed its target.
+        beyond: Signed lot steps that the deals say are held of the symbol beyond ``steps``, by
+            somebody else or not shown; not 0 where it is flat.
     """
 
     steps: int = 0
@@ -67,6 +69,7 @@ class HeldPosition:
     barred_bars: int = 0
     seen_stop: int = 0
     seen_take: int = 0
+    beyond: int = 0
 
     @classmethod
     def of(cls, row: Record, found: FoundPosition) -> HeldPosition:
@@ -79,6 +82,7 @@ class HeldPosition:
             identifiers=tuple(ticket.identifier for ticket in found.tickets),
             seen_stop=found.shown[0],
             seen_take=found.shown[1],
+            beyond=found.beyond,
             **{name: row[name].item() for name in names},
         )
 

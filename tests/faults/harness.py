@@ -125,7 +125,9 @@ class Scripted:
         close = float(bars[0].close[-1])
         balance = found.balance
         position = HeldPosition(
-            held, identifiers=tuple(one.identifier for one in found.positions[0].tickets)
+            held,
+            identifiers=tuple(one.identifier for one in found.positions[0].tickets),
+            beyond=found.positions[0].beyond,
         )
         state = AccountRecord(bar, balance, balance, balance, balance, 0, 0, (position,))
         decision = Decision("XAUUSD", bar, 0.0, held, target, reason, 0)

@@ -6,6 +6,7 @@ A mutant is a file of the package, a text that stands there once, and what stand
 from __future__ import annotations
 
 GATES, SWITCH = "live/gates.py", "risk/switch.py"
+BEYOND = "live/beyond.py"
 RECONCILE, RESOLVE, LOOK = "live/reconcile.py", "live/resolve.py", "live/look.py"
 SENDING, EXPOSURE, CHAIN = "live/sending.py", "live/exposure.py", "live/chain.py"
 RUNNER, TRIGGERS, WATCH, WINDOW = (
@@ -104,7 +105,9 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
         "            return 0\n        self._settle",
     ),
     (RECONCILE, "if exposure.below or exposure.above:", "if False:"),
-    (RECONCILE, "if expected != now.steps:", "if False:"),
+    (BEYOND, "if self.own != self.shown:", "if False:"),
+    (BEYOND, "if self.beyond != self.others:", "if False:"),
+    (BEYOND, "expected + before.beyond + foreign", "expected + foreign"),
     (RECONCILE, 'split = "" if record is None else self._split(unseen)', 'split = ""'),
     # The journal.
     (

@@ -102,6 +102,9 @@ def test_deals_are_counted_once(journal):
     assert journal.unseen([DEAL]) == [DEAL]
     commit(journal, deals=[DEAL])
     assert journal.unseen([DEAL]) == [] == journal.unseen([])
+    hour = 3600 * 10**9  # a server whose clock was set on shows it an hour later
+    later = replace(DEAL, time_ns=DEAL.time_ns + hour)
+    assert journal.unseen([later, replace(later, ticket=DEAL.ticket + 1)])[0].ticket != DEAL.ticket
     written = journal._database.execute("SELECT symbol, price, reason, opens FROM deal").fetchall()
     assert written == [("XAUUSD", 2000.0, "protective stop", 0)]
 

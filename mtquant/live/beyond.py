@@ -1,0 +1,128 @@
+"""Beyond: what is held of a symbol by all its deals, and is not shown as the strategy's own.
+
+    own position before + own executions + beyond before + deals of others = own position + beyond
+
+Somebody else's position is beyond; on a netting account it swallows ours, and the sum still holds.
+Nothing but a deal moves the sum: what a terminal does not show, once or for long, is neither
+forgotten nor taken for flat.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mtquant.brokers.base import BrokerPosition, Deal, Instrument
+from mtquant.live.decision import Guard
+from mtquant.live.found import BY_SERVER, Ticket
+from mtquant.live.intents import tag_of
+from mtquant.live.record import HeldPosition
+
+FOREIGN = "expected"  # of events that tell of a change that is not ours
+_DIFFERS = Guard("position differs from the journal", frozen=False)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Signed lot steps of one symbol, by deals and as the broker shows them.
+
+    Attributes:
+        symbol: Standard name.
+        own: The strategy's position, by its orders and the server's closings.
+        all: Held by whomever, by all deals.
+        shown: The strategy's position at the broker.
+        others: What the broker shows of others.
+        closings: In words what the server has closed.
+    """
+
+    symbol: str
+    own: int
+    all: int
+    shown: int
+    others: int
+    closings: tuple[str, ...] = ()
+
+    @property
+    def beyond(self) -> int:
+        """See the module."""
+        return self.all - self.shown
+
+    def judge(self, events: list[str]) -> Guard | None:
+        """Whether the broker shows what the deals lead to; what it does not is said."""
+        events.extend(self.closings)
+        if self.own != self.shown:
+            events.append(
+                f"{self.symbol}: {FOREIGN} {self.own} lot steps, the broker shows {self.shown}"
+            )
+            return _DIFFERS
+        if self.beyond != self.others:
+            events.append(
+                f"{self.symbol}: {self.all} lot steps are held by all deals, whosever, the broker "
+                f"shows {self.shown + self.others}"
+            )
+            return _DIFFERS
+        return None
+
+
+def sums_of(
+    instrument: Instrument,
+    tag: int,
+    before: HeldPosition,
+    executed: int,
+    own: Iterable[Deal],
+    deals: Iterable[Deal],
+    shown: tuple[Sequence[Ticket], Sequence[BrokerPosition]],
+) -> Sums:
+    """Of one symbol since the last record.
+
+    Args:
+        instrument: The symbol.
+        tag: The strategy's, see :mod:`mtquant.live.intents`.
+        before: At the last record.
+        executed: Signed lot steps of own orders since then, as the journal says.
+        own: New deals on the strategy's positions in the symbol.
+        deals: New deals of the account.
+        shown: Own tickets in the symbol, and positions of the account.
+    """
+    steps, name = instrument.steps, instrument.broker_name
+    by_server = [deal for deal in own if deal.reason in BY_SERVER]
+    counted = {deal.ticket for deal in by_server}
+    expected = before.steps + executed + sum(steps(deal.volume_lots) for deal in by_server)
+    foreign = sum(
+        steps(deal.volume_lots)
+        for deal in deals
+        if deal.is_trade
+        and deal.symbol == name
+        and tag_of(deal.magic) != tag
+        and deal.ticket not in counted
+    )
+    closings = tuple(
+        f"{instrument.spec.name}: {deal.reason.value} closed {abs(steps(deal.volume_lots))} lot "
+        f"steps at {deal.price:g}"
+        for deal in by_server
+        if not deal.stop_out
+    )
+    held, others = shown_steps(instrument, tag, *shown)
+    everything = expected + before.beyond + foreign
+    return Sums(instrument.spec.name, expected, everything, held, others, closings)
+
+
+def first_sums(
+    instrument: Instrument, tag: int, tickets: Sequence[Ticket], positions: Sequence[BrokerPosition]
+) -> Sums:
+    """At a first look, which takes over what is shown."""
+    held, others = shown_steps(instrument, tag, tickets, positions)
+    told = (f"{instrument.spec.name}: found and took over {held} lot steps",) if held else ()
+    return Sums(instrument.spec.name, held, held + others, held, others, told)
+
+
+def shown_steps(
+    instrument: Instrument, tag: int, tickets: Iterable[Ticket], positions: Iterable[BrokerPosition]
+) -> tuple[int, int]:
+    """Signed lot steps that are shown as the strategy's, and as anybody else's."""
+    others = sum(
+        instrument.steps(one.volume_lots)
+        for one in positions
+        if one.symbol == instrument.broker_name and tag_of(one.magic) != tag
+    )
+    return sum(ticket.steps for ticket in tickets), others
