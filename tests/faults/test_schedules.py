@@ -15,7 +15,7 @@ import schedules
 
 # As many lives as fit the ordinary run; the rest are in the slow one.
 ORDINARY = {"single_plans": 600, "pair_plans": 300, "random_plans": 300}
-SLOW = {"single_plans": 600, "pair_plans": 1_000, "random_plans": 1_000}
+SLOW = {"single_plans": 600, "pair_plans": 1_500, "random_plans": 1_500}
 PARTS = 8  # of the ordinary run, so that cores share them
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
 

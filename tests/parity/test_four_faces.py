@@ -84,8 +84,7 @@ def test_many_instruments(many, how):
 
 
 def test_a_hand_plays_paper_as_the_runner_does(faces, instruments):
-    """A few of the twenty; the slow marker brings a hundred of them."""
-    assert play(faces, instruments, range(4), 500, None)["deals"] > 500
+    assert_not_empty(play(faces, instruments, range(20), 500, None))
 
 
 def test_the_first_bar_may_come_after_a_pause(faces, instruments, tmp_path):
