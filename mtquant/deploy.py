@@ -34,7 +34,7 @@ from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_bars, paper_runner
-from mtquant.live_deploy import FEWEST_STEPS, LivePlan, plan_live, real_world, trade_live
+from mtquant.live_deploy import LivePlan, plan_live, real_world, refuse_few_steps, trade_live
 from mtquant.paper_deploy import feed_paper
 from mtquant.paper_line import plan_paper
 from mtquant.paper_report import PaperRun, against_backtest, finish
@@ -152,12 +152,8 @@ def _prepare(
         rows = (first, last)
     for s, spec in enumerate(bundle.specs):
         steps = scenario.full_size_steps(rows, s)
-        if steps < FEWEST_STEPS:
-            raise ConfigError(
-                f"{env.account.capital:,.0f} {env.account.currency} buy {steps} lot "
-                f"steps of {spec.name} at full size and {FEWEST_STEPS} are the least to follow a "
-                "policy; train with more capital"
-            )
+        money = f"{env.account.capital:,.0f} {env.account.currency}"
+        refuse_few_steps(steps, spec.name, money, "train with more capital")
     return PaperRun(bundle, scenario, rows, told)
 
 

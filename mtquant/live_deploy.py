@@ -95,13 +95,31 @@ class LivePlan:
 
     @property
     def name(self) -> str:
-        """Of the strategy: another bundle is another strategy, with a journal of its own."""
-        return f"{self.bundle.name}-{self.bundle.manifest.bundle_hash[:12]}"
+        """Of the strategy."""
+        return strategy_name(self.bundle)
 
     @property
     def journal(self) -> Path:
         """The journal's file."""
         return self.folder / JOURNAL_NAME
+
+
+def strategy_name(bundle: Bundle) -> str:
+    """Another bundle is another strategy, with a journal of its own."""
+    return f"{bundle.name}-{bundle.manifest.bundle_hash[:12]}"
+
+
+def refuse_few_steps(steps: int, symbol: str, money: str, cure: str) -> None:
+    """An account that buys too few lot steps cannot follow a policy.
+
+    Raises:
+        ConfigError: It does.
+    """
+    if steps < FEWEST_STEPS:
+        raise ConfigError(
+            f"{money} buy {steps} lot steps of {symbol} at full size and {FEWEST_STEPS} are the "
+            f"least to follow a policy; {cure}"
+        )
 
 
 def load_limits(account: str, path: Path = LIMITS) -> LiveLimits:
@@ -140,8 +158,7 @@ def plan_live(
         raise ConfigError(f"account '{account}' is only read: its bridge has no 'token' to trade")
     limits = load_limits(account)
     limits.must_name(spec.name for spec in bundle.specs)
-    digest = bundle.manifest.bundle_hash[:12]
-    place = folder or LIVE / f"{account}-{bundle.name}-{digest}"
+    place = folder or LIVE / f"{account}-{strategy_name(bundle)}"
     return LivePlan(bundle, env, entry, limits, place, every)
 
 
@@ -176,12 +193,7 @@ def trade_live(plan: LivePlan, console: Console, world: World) -> None:
         measure(clock, reads, traded[0].broker_name, wait=plan.every)
         _refuse_too_small(plan, adapter, traded, account)
         _announce(plan, console, account, notes)
-        hidden = [
-            secret.get_secret_value()
-            for secret in (credentials.password, credentials.token)
-            if secret is not None
-        ]
-        log = LiveLog(plan.folder / "log.jsonl", world.now_ns(), hidden)
+        log = LiveLog(plan.folder / "log.jsonl", world.now_ns(), credentials.hidden)
         try:
             hands = Hands(
                 world.sleep,
@@ -237,12 +249,8 @@ def _refuse_too_small(
     for s, instrument in enumerate(traded):
         rows = market[plan.env.sizing.atr_bars :, s]
         steps = full_size_steps(plan.env, rows, account.equity) if len(rows) else 0
-        if steps < FEWEST_STEPS:
-            raise ConfigError(
-                f"{account.equity:,.0f} {account.currency} buy {steps} lot steps of "
-                f"{instrument.spec.name} at full size and {FEWEST_STEPS} are the least to follow "
-                "a policy; use a larger account"
-            )
+        money = f"{account.equity:,.0f} {account.currency}"
+        refuse_few_steps(steps, instrument.spec.name, money, "use a larger account")
 
 
 def _announce(

@@ -25,16 +25,16 @@ from mtquant.config.data import MarketData
 from mtquant.errors import ConfigError
 from mtquant.live.journal import Journal
 from mtquant.live.log import LiveLog
-from mtquant.live.loop import Hands
+from mtquant.live.loop import Hands, keep_looking
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_runner
 from mtquant.live.paper_account import PaperAccount, Watcher
-from mtquant.live.paper_feed import FeedPaper, keep_feeding
+from mtquant.live.paper_feed import FeedPaper
 from mtquant.live.paper_record import PaperRecord
 from mtquant.live.runner import Runner
 from mtquant.live.screen import Screen
 from mtquant.live.writer import WriterLock
-from mtquant.live_deploy import FEWEST_STEPS, World
+from mtquant.live_deploy import World, refuse_few_steps
 from mtquant.market.panel import Panel
 from mtquant.paper_line import PaperPlan, ReadingLine
 from mtquant.paper_report import PaperRun, against_backtest, finish
@@ -81,12 +81,7 @@ def feed_paper(plan: PaperPlan, console: Console, world: World) -> None:
         feed, clock = line.feed(), line.clock()
         recorder = _Growing(_refuse_short(plan, feed), 0, feed.traded)
         _announce(plan, console, notes)
-        hidden = [
-            secret.get_secret_value()
-            for secret in (credentials.password, credentials.token)
-            if secret is not None
-        ]
-        log = LiveLog(plan.folder / "log.jsonl", world.now_ns(), hidden)
+        log = LiveLog(plan.folder / "log.jsonl", world.now_ns(), credentials.hidden)
         try:
 
             def reconnect() -> None:
@@ -114,12 +109,8 @@ def _refuse_short(plan: PaperPlan, feed: BarFeed) -> Tape:
     capital = plan.env.account.capital
     for s, spec in enumerate(specs):
         steps = full_size_steps(plan.env, tape.market[plan.env.sizing.atr_bars :, s], capital)
-        if steps < FEWEST_STEPS:
-            raise ConfigError(
-                f"{capital:,.0f} {plan.env.account.currency} buy {steps} lot steps of {spec.name} "
-                f"at full size and {FEWEST_STEPS} are the least to follow a policy; train with "
-                "more capital"
-            )
+        money = f"{capital:,.0f} {plan.env.account.currency}"
+        refuse_few_steps(steps, spec.name, money, "train with more capital")
     return tape
 
 
@@ -181,12 +172,12 @@ def _run(
         def start(terminal: GrowingTerminal) -> Runner:
             return paper_runner(terminal, journal, strategy, plan.name, boot_id=boot, writer=writer)
 
-        paper = FeedPaper(feed, account, start, strategy.bars_kept)
         log.say("started", strategy=plan.name, account=plan.entry.name)
         with Live(console=console, auto_refresh=False) as view:
             screen = Screen(Monitor(f"{plan.name} on paper"), view, log)
+            paper = FeedPaper(feed, account, start, strategy.bars_kept, screen.on_trouble)
             try:
-                keep_feeding(paper, hands, screen, plan.every)
+                keep_looking(paper, hands, screen, plan.every)
             finally:
                 log.say("ended", strategy=plan.name)
         _report(plan, account, recorder, console)

@@ -22,7 +22,7 @@ from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
 from mtquant.live.decide import Strategy
 from mtquant.live.paper_account import Making
-from mtquant.live_deploy import World
+from mtquant.live_deploy import World, strategy_name
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.timeframe import Timeframe
@@ -52,7 +52,7 @@ class PaperPlan:
     @property
     def name(self) -> str:
         """Of the strategy."""
-        return f"{self.bundle.name}-{self.bundle.manifest.bundle_hash[:12]}"
+        return strategy_name(self.bundle)
 
     @property
     def journal(self) -> Path:
@@ -111,8 +111,7 @@ def plan_paper(
             "shows only when it has closed; train with whole bars of latency"
         )
     entry = load_accounts()[account].refuse_unfilled()
-    digest = bundle.manifest.bundle_hash[:12]
-    place = folder or Path("paper") / f"{account}-{bundle.name}-{digest}"
+    place = folder or Path("paper") / f"{account}-{strategy_name(bundle)}"
     return PaperPlan(bundle, env, risk, entry, place, every)
 
 

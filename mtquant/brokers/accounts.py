@@ -205,6 +205,12 @@ class Credentials:
     password: SecretStr | None = None
     token: SecretStr | None = None
 
+    @property
+    def hidden(self) -> list[str]:
+        """In clear, for those who see to it that they are written nowhere."""
+        known = (self.password, self.token)
+        return [secret.get_secret_value() for secret in known if secret is not None]
+
 
 class AccountTable:
     """The accounts of one file, by name."""

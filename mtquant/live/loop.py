@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mtquant.errors import BrokerUnavailable, RiskHalt
-from mtquant.live.kill_switch import Form
-from mtquant.live.runner import BarReport, Runner
+from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.runner import BarReport
 
 
 class Listener(Protocol):
@@ -24,6 +24,17 @@ class Listener(Protocol):
 
     def on_trouble(self, problem: str) -> None:
         """A look failed; the next one tries again."""
+
+
+class Watched(Protocol):
+    """Who looks for bars: a runner on an account, or on paper."""
+
+    @property
+    def switch(self) -> KillSwitch | None:
+        """Its kill switch; None as long as it has no account to send anything to."""
+
+    def on_bar(self) -> BarReport | None:
+        """Look for a closed bar and act on it; raises BrokerUnavailable where nothing answers."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +56,11 @@ class Hands:
     far_switch: Callable[[], tuple[Form, str]] = lambda: (Form.ARMED, "")
 
 
-def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float) -> None:
+def keep_looking(runner: Watched, hands: Hands, listener: Listener, every: float) -> None:
     """Look for a closed bar every so many seconds and act on it.
 
     Args:
-        runner: Of :func:`mtquant.live.start.live_runner`.
+        runner: Of :func:`mtquant.live.start.live_runner`, or on paper.
         hands: See there.
         listener: Hears of bars and troubles.
         every: Seconds between two looks.
@@ -75,19 +86,22 @@ def keep_looking(runner: Runner, hands: Hands, listener: Listener, every: float)
         hands.sleep(every)
 
 
-def _heed_switch(runner: Runner, hands: Hands, listener: Listener) -> None:
+def _heed_switch(runner: Watched, hands: Hands, listener: Listener) -> None:
     """Stop here what is stopped beside the terminal; a person arms both again."""
     form, why = hands.far_switch()
-    if form > runner.switch.read():
-        told = f"the bridge's switch is at {form.name}: {why}"
-        runner.switch.kill(form, told)
-        listener.on_trouble(told)
+    if runner.switch is not None and form > runner.switch.read():
+        _stop(runner, form, f"the bridge's switch is at {form.name}: {why}", listener)
 
 
-def _heed_clock(runner: Runner, hands: Hands, listener: Listener) -> None:
+def _heed_clock(runner: Watched, hands: Hands, listener: Listener) -> None:
     """Stop increases where the server's clock cannot be trusted; a person arms them again."""
     try:
         hands.check_clock()
     except RiskHalt as problem:
-        runner.switch.kill(Form.REDUCE, str(problem))
-        listener.on_trouble(str(problem))
+        _stop(runner, Form.REDUCE, str(problem), listener)
+
+
+def _stop(runner: Watched, form: Form, told: str, listener: Listener) -> None:
+    if runner.switch is not None:
+        runner.switch.kill(form, told)
+    listener.on_trouble(told)

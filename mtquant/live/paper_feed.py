@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 
 from mtquant.brokers.feed import BarFeed
 from mtquant.brokers.terminal.growing import GrowingTerminal
-from mtquant.errors import BrokerUnavailable, DataError, RiskHalt
-from mtquant.live.kill_switch import Form
-from mtquant.live.loop import Hands, Listener
+from mtquant.errors import BrokerUnavailable, DataError
+from mtquant.live.kill_switch import KillSwitch
 from mtquant.live.paper_account import PaperAccount
 from mtquant.live.runner import BarReport, Runner
 from mtquant.live.window import sane
@@ -29,6 +28,7 @@ class FeedPaper:
         account: PaperAccount,
         start: Callable[[GrowingTerminal], Runner],
         kept: int,
+        tell: Callable[[str], None],
     ) -> None:
         """Begin, or go on.
 
@@ -37,36 +37,39 @@ class FeedPaper:
             account: Begun or not.
             start: Makes the runner once there is a terminal.
             kept: Closed bars of each symbol that an account is begun with.
+            tell: Hears of bars that were not decided.
         """
         self._feed, self._account, self._start, self._kept = feed, account, start, kept
+        self._tell = tell
         self._runner = start(account.terminal) if account.begun else None
         self._known: tuple[int, ...] = ()
         self._now_ns = 0
 
-    def look(self) -> tuple[BarReport | None, int]:
-        """Take what the feed has; the report where a bar was decided, and how many were not.
+    @property
+    def switch(self) -> KillSwitch | None:
+        """Its runner's; None before the account is begun."""
+        return self._runner.switch if self._runner is not None else None
+
+    def on_bar(self) -> BarReport | None:
+        """Take what the feed has; the report where a bar was decided.
 
         Raises:
             BrokerUnavailable: The feed did not answer; try again.
             RiskHalt: What only a person can settle.
         """
         if self._runner is None:
-            return (self._decide() if self._begins() else None), 0
+            return self._decide() if self._begins() else None
         terminal = self._account.terminal
         news = self._feed.look(terminal.known_ns, terminal.now_ns())
         if not news.openings:
-            return None, 0
+            return None
         for opening in news.openings:
             _sound(opening.bars)
             self._account.take(opening)
-        if not news.fresh:
-            return None, len(news.openings)
-        return self._decide(), len(news.openings) - 1
-
-    def reduce(self, reason: str) -> None:
-        """Stop increases; a person arms them again."""
-        if self._runner is not None:
-            self._runner.switch.kill(Form.REDUCE, reason)
+        missed = len(news.openings) - news.fresh
+        if missed:
+            self._tell(f"{missed} bars closed unseen: marked, not decided")
+        return self._decide() if news.fresh else None
 
     def _begins(self) -> bool:
         """Open the account at the first close that is seen."""
@@ -102,42 +105,3 @@ def _sound(bars: Sequence[Bars]) -> Sequence[Bars]:
         return [sane(one) for one in bars]
     except DataError as problem:
         raise BrokerUnavailable(str(problem)) from None
-
-
-def keep_feeding(paper: FeedPaper, hands: Hands, listener: Listener, every: float) -> None:
-    """Look for bars every so many seconds, until somebody ends it.
-
-    Args:
-        paper: What is to be traded.
-        hands: What the loop does to the world.
-        listener: Hears of bars and troubles.
-        every: Seconds between two looks.
-
-    Raises:
-        RiskHalt: What only a person can settle.
-    """
-    connected = True
-    while not hands.over():
-        try:
-            if not connected:
-                hands.reconnect()
-                connected = True
-            _heed_clock(paper, hands, listener)
-            report, missed = paper.look()
-        except BrokerUnavailable as problem:
-            connected = False
-            listener.on_trouble(str(problem))
-        else:
-            if missed:
-                listener.on_trouble(f"{missed} bars closed unseen: marked, not decided")
-            if report is not None:
-                listener.on_report(report)
-        hands.sleep(every)
-
-
-def _heed_clock(paper: FeedPaper, hands: Hands, listener: Listener) -> None:
-    try:
-        hands.check_clock()
-    except RiskHalt as problem:
-        paper.reduce(str(problem))
-        listener.on_trouble(str(problem))

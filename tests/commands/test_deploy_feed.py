@@ -83,7 +83,7 @@ class Desk:
         )
 
 
-def test_it_trades_on_paper_and_sends_the_account_nothing(office, desk, small_run, easy_bars):
+def test_E6_paper_on_a_feed_sends_the_account_nothing(office, desk, small_run, easy_bars):
     bundle = small_run.bundle
     broker = Desk(bundle, easy_bars)
     broker.stop = 60

@@ -18,10 +18,10 @@ from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape, look_back
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.journal import Journal
-from mtquant.live.loop import Hands
+from mtquant.live.loop import Hands, keep_looking
 from mtquant.live.paper import paper_runner
 from mtquant.live.paper_account import Making, PaperAccount, Watcher
-from mtquant.live.paper_feed import FeedPaper, keep_feeding
+from mtquant.live.paper_feed import FeedPaper
 from mtquant.live.paper_record import PaperRecord
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS
@@ -118,8 +118,8 @@ class Broker:
                 self.module.advance()
 
         hands = Hands(sleep, lambda: None, lambda: None, self.over(looks, bars))
-        paper = FeedPaper(feed, self.account, start, strategy.bars_kept)
-        keep_feeding(paper, hands, self, 5.0)
+        paper = FeedPaper(feed, self.account, start, strategy.bars_kept, self.on_trouble)
+        keep_looking(paper, hands, self, 5.0)
 
     def over(self, looks, bars):
         return lambda: self.module.finished or looks[0] >= bars
