@@ -1,9 +1,10 @@
 """Look: everything that is read of a broker at once, and how far back its history is asked.
 
 The order of reading matters: history, then open orders, then positions, then the account. A fill
-that lands between two reads is then seen too early rather than missed. What history does *not* show
-proves something only where it reaches far enough: a server whose clock was set back stamps a fill
-earlier, and a terminal may answer with a part of what it has, or with nothing.
+that lands between two reads is then seen too early rather than missed. The account is asked who it
+is before and after: a terminal that was on another account for a while shows that one's deals. What
+history does *not* show proves something only where it reaches far enough: a server whose clock was
+set back stamps a fill earlier, and a terminal may answer with a part of what it has, or nothing.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ def look_at(
 
     Raises:
         BrokerUnavailable: A read failed: nothing is known and nothing may be done.
+        RiskHalt: The terminal is on another account.
     """
+    broker.account()
     since, known = since_ns, frozenset[int]()
     if unfinished:
         since = min([since_ns, *(intent.bar_time_ns - DAY_NS for intent in unfinished)])

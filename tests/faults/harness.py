@@ -20,6 +20,7 @@ import numpy as np
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
+from mtquant.brokers.terminal.account import SimulatedAccount
 from mtquant.brokers.terminal.fault_kinds import Fault, FaultPlan
 from mtquant.brokers.terminal.faults import FaultyTerminal
 from mtquant.brokers.terminal.lasting_faults import AccountSwitched
@@ -331,8 +332,10 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])
-    everywhere = (terminal.account, *terminal.guests)
-    own = [d for one in everywhere for d in one.deals if tag_of(d.magic) == TAG]
+    home = _executed(terminal.account)
+    executed = Counter(home)
+    for guest in terminal.guests:
+        executed.update(_executed(guest))
     with sqlite3.connect(path) as database:
         rows = dict(
             (magic, (state, steps))
@@ -342,16 +345,13 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
         )
         bars = database.execute("SELECT bar_time_ns FROM decision").fetchall()
     database.close()
-    executed = Counter[int]()
-    for deal in own:
-        sign = 1 if deal.type == mt5.DEAL_TYPE_BUY else -1
-        executed[deal.magic] += sign * round(deal.volume * 100)
     open_ = {m for m, (state, _) in rows.items() if state in ("sending", "placed", "ambiguous")}
     unknown = set(executed) - set(rows)
     if unknown:
         life.broken.append(f"A1: deals of no intent: {unknown}")
     for magic, (state, steps) in rows.items():
-        if magic not in open_ and steps != executed[magic]:
+        # What went to another account between two looks is known only where it was answered.
+        if magic not in open_ and steps not in (executed[magic], home[magic]):
             life.broken.append(
                 f"F4: {magic} ({state}): {steps} journalled, {executed[magic]} dealt"
             )
@@ -368,6 +368,16 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     disturbed = foreign or open_ or terminal.guests or not life.armed or not _quiet(terminal)
     if not disturbed and life.held != wanted:
         life.broken.append(f"A1: {life.held} lot steps after the quiet tail, wanted {wanted}")
+
+
+def _executed(account: SimulatedAccount) -> Counter[int]:
+    """Signed lot steps that were dealt on an account for each of our intents."""
+    executed = Counter[int]()
+    for deal in account.deals:
+        if tag_of(deal.magic) == TAG:
+            sign = 1 if deal.type == mt5.DEAL_TYPE_BUY else -1
+            executed[deal.magic] += sign * round(deal.volume * 100)
+    return executed
 
 
 def _judge_once(executed: Counter[int], life: Life) -> None:

@@ -37,8 +37,15 @@ def test_B1_what_is_not_shown_for_three_bars_is_no_flat_account(hand, request, m
 
 
 def test_B1_somebody_elses_position_does_not_hide_ours(tmp_path):
-    plan = {10: "somebody buys", 171: "positions are empty"}
-    assert not schedules.broken(plan, tmp_path / "journal.db")
+    for read in range(200, 216):  # one of them asks for positions, at a bar with few calls
+        plan = {10: "somebody buys", read: "positions are empty"}
+        assert not schedules.broken(plan, tmp_path / "journal.db"), plan
+
+
+def test_B1_deals_of_another_account_are_none_of_ours(tmp_path):
+    for call in range(84, 130):
+        plan = {call: "another account", call + 3: "raises before"}
+        assert not schedules.broken(plan, tmp_path / "journal.db"), plan
 
 
 @pytest.mark.parametrize("who", ["somebody closes", "somebody closes half"])
