@@ -12,8 +12,9 @@ import signal
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import forkserver, get_all_start_methods, get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from threading import current_thread, main_thread
@@ -54,14 +55,21 @@ class Crew:
     """Workers; a context manager that leaves none behind."""
 
     def __init__(self, size: int) -> None:
-        """Start ``size`` workers, which load their libraries while the caller goes on."""
-        context = get_context("spawn")
-        self._stop = context.Event()
+        """Have ``size`` workers; if they can fork, libraries load while the caller goes on."""
+        self._context: SpawnContext | ForkServerContext = get_context("spawn")
+        if "forkserver" in get_all_start_methods():
+            self._context = get_context("forkserver")
+            self._context.set_forkserver_preload([__name__])
+            with for_workers():
+                forkserver.ensure_running()
+        self._size, self._stop = size, self._context.Event()
         self._processes: dict[Connection, BaseProcess] = {}
+
+    def _start(self) -> None:
         with for_workers():
-            for _ in range(size):
-                here, there = context.Pipe()
-                process = context.Process(target=_work, args=(there, self._stop), daemon=True)
+            for _ in range(self._size):
+                here, there = self._context.Pipe()
+                process = self._context.Process(target=_work, args=(there, self._stop), daemon=True)
                 process.start()
                 there.close()
                 self._processes[here] = process
@@ -89,6 +97,7 @@ class Crew:
             MTQuantError: One failed; the others were stopped and have saved their states.
             KeyboardInterrupt: The user stopped it; all have saved their states.
         """
+        self._start()
         waiting, idle = list(orders), list(self._processes)
         busy: dict[Connection, tuple[int, Listener]] = {}
         try:
