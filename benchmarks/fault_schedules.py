@@ -1,7 +1,7 @@
 """Fault schedules: many lives of a runner on a terminal that goes wrong, judged by an oracle.
 
     python benchmarks/fault_schedules.py [--random 75000] [--pairs 174600] [--workers 2] [--seed 1]
-    python benchmarks/fault_schedules.py --replay '22=requote,31=dies after'
+    python benchmarks/fault_schedules.py --replay '22=requote,31=dies after' [--hedging]
 
 Plays all single faults, a sample of the pairs (all of them where ``--pairs`` allows) and random
 plans of three to eight faults, prints rates and every violation with the command that replays its
@@ -16,7 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -33,13 +33,12 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
 
-def play(plans: list[dict[int, str]]) -> list[tuple[str, list[str]]]:
+def play(hedging: bool, plans: list[dict[int, str]]) -> list[tuple[str, list[str]]]:
     """Violations of a batch, each with its smallest plan."""
-    found = []
+    journal, found = folder() / "journal.db", []
     for plan in plans:
-        broken = schedules.broken(plan, folder() / "journal.db")
-        if broken:
-            found.append(schedules.smallest(plan, folder() / "journal.db"))
+        if schedules.broken(plan, journal, hedging=hedging):
+            found.append(schedules.smallest(plan, journal, hedging=hedging))
     return found
 
 
@@ -48,9 +47,9 @@ def batches(plans: Iterator[dict[int, str]], size: int = 50) -> Iterator[list[di
         yield batch
 
 
-def replay(text: str) -> int:
+def replay(text: str, hedging: bool) -> int:
     plan = dict((int(n), name) for n, name in (one.split("=", 1) for one in text.split(",")))
-    broken = schedules.broken(plan, folder() / "journal.db")
+    broken = schedules.broken(plan, folder() / "journal.db", hedging=hedging)
     print("\n".join(broken) or "nothing is broken")
     return 1 if broken else 0
 
@@ -63,20 +62,22 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replay", default="")
+    parser.add_argument("--hedging", action="store_true")
     options = parser.parse_args()
     if options.replay:
-        return replay(options.replay)
+        return replay(options.replay, options.hedging)
     rng, failures = np.random.default_rng(options.seed), 0
     kinds = {
         "single": schedules.single_plans(rng, options.singles),
         "pair": schedules.pair_plans(rng, options.pairs),
         "random": schedules.random_plans(rng, options.random),
     }
+    judged = partial(play, options.hedging)
     with ProcessPoolExecutor(options.workers) as pool:
         for kind, plans in kinds.items():
             began, count = time.perf_counter(), 0
             for batch, found in zip(
-                *(lambda all_: (all_, pool.map(play, all_)))(list(batches(plans))), strict=True
+                *(lambda all_: (all_, pool.map(judged, all_)))(list(batches(plans))), strict=True
             ):
                 count += len(batch)
                 for command, broken in found:

@@ -2,7 +2,7 @@
 
 The oracle trusts nothing that the runner says: it reads the terminal's own deals after every call,
 and asks the journal through a second connection. A plan that fails is a dict of call numbers and
-faults; :func:`told` prints the command that plays it again.
+faults; :mod:`schedules` prints the command that plays it again.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mtquant.brokers import constants as mt5
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal.account import SimulatedAccount
-from mtquant.brokers.terminal.fault_kinds import Fault, FaultPlan
+from mtquant.brokers.terminal.fault_kinds import FaultPlan
 from mtquant.brokers.terminal.faults import FaultyTerminal
 from mtquant.brokers.terminal.lasting_faults import AccountSwitched
 from mtquant.brokers.terminal.order_faults import ForeignClose, ForeignTrade
@@ -397,9 +397,3 @@ def _judge_account(terminal: Watched, life: Life) -> None:
             call = calls.get(deal.magic, 0)
             if tag_of(deal.magic) == TAG and all(call - n > 5 for n in began if n <= call):
                 life.broken.append(f"E6: call {call} traded on another account")
-
-
-def told(plan: FaultPlan, names: dict[Fault, str]) -> str:
-    """The one command that plays a plan again."""
-    pairs = ",".join(f"{number}={names[fault]}" for number, fault in sorted(plan.items()))
-    return f"python benchmarks/fault_schedules.py --replay '{pairs}'"

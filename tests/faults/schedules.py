@@ -19,21 +19,28 @@ Plan = dict[int, str]
 
 
 @cache
-def stage() -> harness.Stage:
-    return harness.Stage()
+def stage(hedging: bool = False) -> harness.Stage:
+    return harness.Stage(hedging)
 
 
-def broken(plan: Plan, path: Path) -> list[str]:
+def broken(plan: Plan, path: Path, *, hedging: bool = False) -> list[str]:
     """What a plan breaks, in words."""
     faults = {number: NAMES[name] for number, name in plan.items()}
-    return harness.play(stage(), faults, path).broken
+    return harness.play(stage(hedging), faults, path).broken
 
 
-def smallest(plan: Plan, path: Path) -> tuple[str, list[str]]:
+def smallest(plan: Plan, path: Path, *, hedging: bool = False) -> tuple[str, list[str]]:
     """The command that replays the smallest part of a plan that fails still, and what it breaks."""
+
+    def breaks(part: Mapping[int, Fault]) -> list[str]:
+        return broken(_named(part), path, hedging=hedging)
+
     faults = {number: NAMES[name] for number, name in plan.items()}
-    least = shrunk(faults, lambda part: bool(harness.play(stage(), part, path).broken))
-    return harness.told(least, _NAMES), harness.play(stage(), least, path).broken
+    least = _named(shrunk(faults, lambda part: bool(breaks(part))))
+    pairs = ",".join(f"{number}={name}" for number, name in sorted(least.items()))
+    book = " --hedging" if hedging else ""
+    command = f"python benchmarks/fault_schedules.py --replay '{pairs}'{book}"
+    return command, broken(least, path, hedging=hedging)
 
 
 def _named(plan: Mapping[int, Fault]) -> Plan:

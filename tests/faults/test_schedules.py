@@ -15,17 +15,20 @@ import schedules
 
 # As many lives as fit the ordinary run; the rest are in the slow one.
 ORDINARY = {"single_plans": 600, "pair_plans": 300, "random_plans": 300}
-SLOW = {"single_plans": 600, "pair_plans": 1_500, "random_plans": 1_500}
+SLOW = {"single_plans": 600, "pair_plans": 1_200, "random_plans": 1_200}
+ON_HEDGING, SLOW_ON_HEDGING = 60, 600
 PARTS = 8  # of the ordinary run, so that cores share them
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
 
 
-def must_hold(kind: str, count: int, part: int, parts: int, path: Path) -> None:
-    rng = np.random.default_rng([SEED, len(kind)])
+def must_hold(
+    kind: str, count: int, part: int, parts: int, path: Path, hedging: bool = False
+) -> None:
+    rng = np.random.default_rng([SEED, len(kind), hedging])
     found = []
     for number, plan in enumerate(getattr(schedules, kind)(rng, count)):
-        if number % parts == part and schedules.broken(plan, path):
-            found.append(schedules.smallest(plan, path))
+        if number % parts == part and schedules.broken(plan, path, hedging=hedging):
+            found.append(schedules.smallest(plan, path, hedging=hedging))
             if len(found) == 3:
                 break
     assert not found, "\n".join(f"{command}\n    {broken}" for command, broken in found)
@@ -52,6 +55,18 @@ def test_A1_A2_A3_B1_F4_schedules_of_faults(kind, part, tmp_path):
 @pytest.mark.parametrize("kind", sorted(SLOW))
 def test_A1_A2_A3_B1_F4_many_schedules_of_faults(kind, part, tmp_path):
     must_hold(kind, SLOW[kind], part, 20, tmp_path / "journal.db")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_A1_A2_A3_B1_F4_schedules_on_a_hedging_account(part, tmp_path):
+    must_hold("random_plans", ON_HEDGING, part, 4, tmp_path / "journal.db", hedging=True)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("part", range(8))
+def test_A1_A2_A3_B1_F4_many_schedules_on_a_hedging_account(part, tmp_path):
+    must_hold("random_plans", SLOW_ON_HEDGING, part, 8, tmp_path / "journal.db", hedging=True)
 
 
 @pytest.mark.parametrize("after", [False, True])
