@@ -61,7 +61,7 @@ SPEC = SymbolSpec(
 )
 MOST = 10  # lot steps
 SCRIPT = (10, -10, -5, 8, 3, 0, 6, 10, 2, -7)
-BARS, TAIL, GRACE = 14, 100, 60
+BARS, TAIL, GRACE = 14, 70, 30
 TAG = strategy_tag("faults")
 LIMITS = LiveLimits(
     account=5_000_001,
