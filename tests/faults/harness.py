@@ -343,7 +343,7 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
                 "SELECT magic, state, executed_steps FROM intent"
             )
         )
-        bars = database.execute("SELECT bar_time_ns FROM decision").fetchall()
+        bars = database.execute("SELECT bar_time_ns, symbol FROM decision").fetchall()
     database.close()
     open_ = {m for m, (state, _) in rows.items() if state in ("sending", "placed", "ambiguous")}
     unknown = set(executed) - set(rows)
