@@ -116,8 +116,8 @@ def peers() -> None:
     try:
         import pandas as pd
         from gym_anytrading.envs import ForexEnv
-    except ImportError:
-        print("gym-anytrading is not installed: left out")
+    except ImportError as missing:
+        print(f"gym-anytrading is left out: {missing}")
         return
     rng = np.random.default_rng(7)
     close = 1.1 * np.exp(np.cumsum(rng.normal(0, 5e-4, 50_000)))
@@ -129,8 +129,8 @@ def peers() -> None:
     measure_peer("gym-anytrading ForexEnv", anytrading)
     try:
         from gym_trading_env.environments import TradingEnv as PeerEnv
-    except ImportError:
-        print("gym-trading-env is not installed: left out")
+    except ImportError as missing:
+        print(f"gym-trading-env is left out: {missing}")
         return
     warnings.resetwarnings()  # importing it turns every warning into an error
     warnings.simplefilter("ignore")
