@@ -1,7 +1,7 @@
 """Fault schedules: many lives of a runner on a terminal that goes wrong, judged by an oracle.
 
     python benchmarks/fault_schedules.py [--random 75000] [--pairs 174600] [--workers 2] [--seed 1]
-    python benchmarks/fault_schedules.py --replay '22=requote,31=dies after' [--hedging]
+    python benchmarks/fault_schedules.py --replay '22=requote,31=dies after' [--on hedging]
 
 Plays all single faults, a sample of the pairs (all of them where ``--pairs`` allows) and random
 plans of three to eight faults, prints rates and every violation with the command that replays its
@@ -33,12 +33,12 @@ def folder() -> Path:
     return Path(tempfile.mkdtemp(dir=memory if memory.is_dir() else None))
 
 
-def play(hedging: bool, plans: list[dict[int, str]]) -> list[tuple[str, list[str]]]:
+def play(on: str, plans: list[dict[int, str]]) -> list[tuple[str, list[str]]]:
     """Violations of a batch, each with its smallest plan."""
     journal, found = folder() / "journal.db", []
     for plan in plans:
-        if schedules.broken(plan, journal, hedging=hedging):
-            found.append(schedules.smallest(plan, journal, hedging=hedging))
+        if schedules.broken(plan, journal, on=on):
+            found.append(schedules.smallest(plan, journal, on=on))
     return found
 
 
@@ -47,9 +47,9 @@ def batches(plans: Iterator[dict[int, str]], size: int = 50) -> Iterator[list[di
         yield batch
 
 
-def replay(text: str, hedging: bool) -> int:
+def replay(text: str, on: str) -> int:
     plan = dict((int(n), name) for n, name in (one.split("=", 1) for one in text.split(",")))
-    broken = schedules.broken(plan, folder() / "journal.db", hedging=hedging)
+    broken = schedules.broken(plan, folder() / "journal.db", on=on)
     print("\n".join(broken) or "nothing is broken")
     return 1 if broken else 0
 
@@ -62,17 +62,17 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replay", default="")
-    parser.add_argument("--hedging", action="store_true")
+    parser.add_argument("--on", choices=schedules.STAGES, default="netting")
     options = parser.parse_args()
     if options.replay:
-        return replay(options.replay, options.hedging)
+        return replay(options.replay, options.on)
     rng, failures = np.random.default_rng(options.seed), 0
     kinds = {
-        "single": schedules.single_plans(rng, options.singles),
-        "pair": schedules.pair_plans(rng, options.pairs),
-        "random": schedules.random_plans(rng, options.random),
+        "single": schedules.single_plans(rng, options.singles, options.on),
+        "pair": schedules.pair_plans(rng, options.pairs, options.on),
+        "random": schedules.random_plans(rng, options.random, options.on),
     }
-    judged = partial(play, options.hedging)
+    judged = partial(play, options.on)
     with ProcessPoolExecutor(options.workers) as pool:
         for kind, plans in kinds.items():
             began, count = time.perf_counter(), 0

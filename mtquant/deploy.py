@@ -8,6 +8,7 @@ journal, order, terminal. What ``--live`` adds is in :mod:`mtquant.live_deploy`.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -34,7 +35,8 @@ from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_bars, paper_runner
-from mtquant.live_deploy import LivePlan, plan_live, real_world, refuse_few_steps, trade_live
+from mtquant.live_deploy import real_world, trade_live
+from mtquant.live_plan import LivePlan, plan_live, refuse_few_steps
 from mtquant.paper_deploy import feed_paper
 from mtquant.paper_line import plan_paper
 from mtquant.paper_report import PaperRun, against_backtest, finish
@@ -47,7 +49,10 @@ def deploy(
     paper: Annotated[bool, typer.Option("--paper", help="On the simulated terminal.")] = False,
     live: Annotated[bool, typer.Option("--live", help="On a real terminal.")] = False,
     bundle: Annotated[
-        str | None, typer.Option(help="Name or folder; the newest if omitted.")
+        list[str] | None,
+        typer.Option(
+            help="Name or folder; the newest if omitted. With --live several, in their order."
+        ),
     ] = None,
     risk: Annotated[
         str | None, typer.Option(help="Profile of configs/risk.yaml, to tighten its limits.")
@@ -77,15 +82,21 @@ def deploy(
         )
     if speed is not None and not 0 < speed < float("inf"):
         raise ConfigError(f"--speed {speed} must be a positive number of bars per second")
-    chosen = find_bundle(bundle, checkpoints) if bundle else newest_bundle(checkpoints)
-    _refuse_untradable(chosen)
-    if not live and account is None:
+    found = [find_bundle(one, checkpoints) for one in bundle or ()] or [newest_bundle(checkpoints)]
+    for one in found:
+        _refuse_untradable(one)
+    if live:
+        tightened = [_tightened(one.env, risk) for one in found]
+        pairs = [(one, env) for one, (env, _) in zip(found, tightened, strict=True)]
+        plan = plan_live(pairs, account, out, every)
+        _confirm(plan, [line for _, told in tightened for line in told], confirm)
+        return trade_live(plan, Console(), real_world())
+    if len(found) > 1:
+        raise ConfigError("on paper each bundle has an account of its own; give one --bundle")
+    (chosen,) = found
+    if account is None:
         return _paper_on_file(_prepare(chosen, risk, data, clock, data_dir), out, speed)
     env, told = _tightened(chosen.env, risk)
-    if live:
-        plan = plan_live(chosen, env, account, out, every)
-        _confirm(plan, told, confirm)
-        return trade_live(plan, Console(), real_world())
     if not (data is None and clock is None and speed is None):
         raise ConfigError("bars come from a file or from --account; choose one of them")
     paper_plan = plan_paper(chosen, env, told, account or "", out, every)
@@ -108,10 +119,10 @@ def _paper_on_file(run: PaperRun, out: Path | None, speed: float | None) -> None
     finish(run, folder, console, ledger, against_backtest(run, ledger, recorder))
 
 
-def _confirm(plan: LivePlan, told: tuple[str, ...], confirm: bool) -> None:
+def _confirm(plan: LivePlan, told: Sequence[str], confirm: bool) -> None:
     """The third yes, after all that it is said to."""
     kind = "demo account" if plan.limits.is_demo else "REAL MONEY on account"
-    what = f"{plan.name} would trade {kind} {plan.limits.account} at {plan.limits.server}"
+    what = f"{plan.names} would trade {kind} {plan.limits.account} at {plan.limits.server}"
     if not confirm:
         raise ConfigError(f"nothing was sent: {what}; read docs/live.md and add --confirm")
     for line in told:

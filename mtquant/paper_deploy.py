@@ -34,7 +34,8 @@ from mtquant.live.paper_record import PaperRecord
 from mtquant.live.runner import Runner
 from mtquant.live.screen import Screen
 from mtquant.live.writer import WriterLock
-from mtquant.live_deploy import World, refuse_few_steps
+from mtquant.live_deploy import World
+from mtquant.live_plan import refuse_few_steps
 from mtquant.market.panel import Panel
 from mtquant.paper_line import PaperPlan, ReadingLine
 from mtquant.paper_report import PaperRun, against_backtest, finish
@@ -177,7 +178,7 @@ def _run(
             screen = Screen(Monitor(f"{plan.name} on paper"), view, log)
             paper = FeedPaper(feed, account, start, strategy.bars_kept, screen.on_trouble)
             try:
-                keep_looking(paper, hands, screen, plan.every)
+                keep_looking([paper], hands, screen, plan.every)
             finally:
                 log.say("ended", strategy=plan.name)
         _report(plan, account, recorder, console)

@@ -22,7 +22,8 @@ from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
 from mtquant.live.decide import Strategy
 from mtquant.live.paper_account import Making
-from mtquant.live_deploy import World, strategy_name
+from mtquant.live_deploy import World
+from mtquant.live_plan import strategy_name
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.timeframe import Timeframe

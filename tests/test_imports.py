@@ -30,6 +30,7 @@ FLOORS = (
         "train",
         "deploy",
         "live_deploy",
+        "live_plan",
         "paper_deploy",
         "paper_line",
         "paper_report",

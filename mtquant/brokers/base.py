@@ -120,6 +120,7 @@ class BrokerPosition:
         opened_time_ns: When it was opened.
         stop: Price of its protective stop, 0 for none.
         take: Price of its target, 0 for none.
+        profit: At the broker's quotes, without swap.
     """
 
     ticket: int
@@ -132,6 +133,7 @@ class BrokerPosition:
     opened_time_ns: int
     stop: float = 0.0
     take: float = 0.0
+    profit: float = 0.0
 
 
 @dataclass(frozen=True)

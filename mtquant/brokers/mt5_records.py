@@ -91,6 +91,7 @@ def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:
         opened_time_ns=utc(p.time),
         stop=p.sl,
         take=p.tp,
+        profit=p.profit,
     )
 
 

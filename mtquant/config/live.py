@@ -21,7 +21,9 @@ Lots = dict[str, Positive]
 
 
 class LiveLimits(Frozen):
-    """Limits of one strategy on one account; money in its currency, lots by standard symbol.
+    """Limits of an account; money in its currency, lots by standard symbol.
+
+    They bind the sum of all strategies that trade it.
 
     Attributes:
         account: Login, typed out.

@@ -10,12 +10,15 @@ The state is the account's record, carried by the journal. Clock, disk and broke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import isnan
 
 from mtquant.brokers.base import Instrument, StopChange
 from mtquant.live.breaker_log import Lock
 from mtquant.live.decide import Outlook, Strategy
 from mtquant.live.decision import Guard
+from mtquant.live.desk import Stake
+from mtquant.live.exposure import Exposure
 from mtquant.live.feed import Quotes
 from mtquant.live.gates import Asked
 from mtquant.live.intents import Intent, plan
@@ -40,7 +43,7 @@ class Seen:
         quotes: Per symbol bid and ask in ticks, of what is held under stops; None for the rest.
         doubts: Per symbol what feed and calendar say against trading, or None.
         form: Of the kill switch.
-        restless: Why nothing may be increased at all, "" where there is no reason.
+        others: What the account's other strategies may come to.
     """
 
     now_ns: int
@@ -51,7 +54,7 @@ class Seen:
     quotes: Quotes
     doubts: Sequence[Guard | None]
     form: Form = Form.ARMED
-    restless: str = ""
+    others: Stake = field(default_factory=Stake)
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,17 @@ class Actions:
     def intents(self) -> tuple[Intent, ...]:
         """Of the orders."""
         return tuple(one.intent for one in self.orders)
+
+    def exposures(self, before: Sequence[Exposure]) -> list[Exposure]:
+        """Per symbol what may be held while it is not known which orders are executed.
+
+        Args:
+            before: Per symbol of the outlook, ahead of the orders.
+        """
+        after = dict(zip((one.symbol for one in self.outlook.decisions), before, strict=True))
+        for one in self.intents:
+            after[one.symbol] = after[one.symbol].unproven(one.steps)
+        return list(after.values())
 
 
 @dataclass(frozen=True)
@@ -113,8 +127,8 @@ class Core:
     def _guards(self, seen: Seen) -> list[Guard | None]:
         """The first that stands against each symbol, the gravest first."""
         everywhere = _killed(seen.form)
-        if everywhere is None and seen.restless:
-            everywhere = Guard(seen.restless, frozen=False)
+        if everywhere is None and isnan(seen.others.value):
+            everywhere = Guard("what others may come to is unknown", frozen=False)
         if everywhere is None and seen.lock.failing:
             everywhere = Guard("too many failed orders", frozen=False)
         return [
@@ -128,7 +142,7 @@ class Core:
         """The orders of all symbols, in their order."""
         findings, hedging = seen.findings, seen.findings.account.hedging
         values = [
-            one.worst * value
+            one.at_risk * value
             for one, value in zip(findings.exposures, outlook.step_value, strict=True)
         ]
         orders = []
@@ -147,7 +161,7 @@ class Core:
                     outlook.record.level,
                     outlook.price[s],
                     outlook.step_value[s],
-                    sum(values) - values[s],
+                    sum(values) - values[s] + seen.others.value,
                 )
                 orders.append(asked)
         return orders

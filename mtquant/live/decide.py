@@ -155,9 +155,14 @@ class Strategy:
             decisions=decisions,
             level=LEVEL_NAMES[int(book.account["level"][0])],
             price=tuple(float(one.close[-1]) for one in bars),
-            step_value=tuple((tape.market["close"] * tape.market["value"])[rows[-1]].tolist()),
+            step_value=_step_value(tape, rows[-1]),
             faults=faults,
         )
+
+    def step_value(self, bars: Sequence[Bars]) -> tuple[float, ...]:
+        """Of one lot step of each symbol at its newest closed bar, account currency."""
+        tape, rows, _ = self._tape(Panel(bars), None)
+        return _step_value(tape, rows[-1])
 
     def _bars_to_recall(self, panel: Panel) -> int:
         """Closed bars before the newest from which the memory is rebuilt."""
@@ -270,6 +275,10 @@ class Strategy:
             stop_distance=int(position["stop_distance"]),
             take_distance=int(position["take_distance"]),
         )
+
+
+def _step_value(tape: Tape, t: int) -> tuple[float, ...]:
+    return tuple((tape.market["close"] * tape.market["value"])[t].tolist())
 
 
 def sound(action: object, symbols: int) -> tuple[Float32, tuple[str, ...]]:

@@ -25,17 +25,24 @@ class Exposure:
         below: Sum of the unanswered sales, not above 0.
         above: Sum of the unanswered purchases, not below 0.
         moved: What this bar has moved already, or may have, without a sign.
+        beyond: What deals lead to and is not shown as the strategy's own.
     """
 
     held: int
     below: int = 0
     above: int = 0
     moved: int = 0
+    beyond: int = 0
 
     @property
     def worst(self) -> int:
         """The largest position, without a sign, that it may come to."""
         return max(abs(self.held + self.below), abs(self.held + self.above))
+
+    @property
+    def at_risk(self) -> int:
+        """Steps, without a sign, that may be held of the symbol, whosever they are."""
+        return self.worst + abs(self.beyond)
 
     @property
     def reducible(self) -> int:
@@ -60,9 +67,9 @@ class Exposure:
         return replace(self, held=self.held + result.steps, moved=moved)
 
 
-def exposure_of(held: int, unanswered: Iterable[int]) -> Exposure:
+def exposure_of(held: int, unanswered: Iterable[int], beyond: int = 0) -> Exposure:
     """Of what the broker shows, and the signed lot steps that may still come."""
-    exposure = Exposure(held)
+    exposure = Exposure(held, beyond=beyond)
     for steps in unanswered:
         exposure = exposure.unproven(steps)
     return exposure

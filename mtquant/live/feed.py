@@ -62,8 +62,8 @@ class Feed:
             DataError: What it answered are no bars.
         """
         known, kept = self._known_ns(), self._strategy.bars_kept
-        bars = [window.update(self._broker, known) for window in self._windows]
-        if min(len(one) for one in bars) < self._strategy.bars_needed:
+        bars = self._newest(known)
+        if bars is None:
             return None
         newest = max(int(one.time[-1]) for one in bars)
         if record is not None and newest <= record.bar_time_ns:
@@ -75,6 +75,19 @@ class Feed:
         ]
         context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
         return bars, context
+
+    def newest(self) -> list[Bars] | None:
+        """The newest closed bars, decided or not; None where history is too short.
+
+        Raises:
+            BrokerUnavailable: The broker did not answer.
+            DataError: What it answered are no bars.
+        """
+        return self._newest(self._known_ns())
+
+    def _newest(self, known_ns: int | None) -> list[Bars] | None:
+        bars = [window.update(self._broker, known_ns) for window in self._windows]
+        return None if min(map(len, bars)) < self._strategy.bars_needed else bars
 
     def _known_ns(self) -> int | None:
         """With several symbols the newest quote of any: it closes the bars of those that rest."""

@@ -7,7 +7,7 @@ levels are ticks, money is account currency.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
@@ -192,3 +192,15 @@ def own_deals(
     traded = [deal for deal in deals if deal.is_trade and deal.symbol in places]
     own = {*known, *(deal.position_id for deal in traded if tag_of(deal.magic) == tag)}
     return tuple((places[deal.symbol], deal) for deal in traded if deal.position_id in own)
+
+
+def open_loss(positions: Iterable[BrokerPosition], tags: Collection[int]) -> float:
+    """What strategies are losing on what they hold, account currency and not above 0.
+
+    What they gain is none of another's before it is in the balance.
+
+    Args:
+        positions: Of the account.
+        tags: Of the strategies.
+    """
+    return min(sum(one.profit + one.swap for one in positions if tag_of(one.magic) in tags), 0.0)

@@ -22,8 +22,8 @@ from mtquant.brokers.base import (
     StopChange,
 )
 from mtquant.config.live import LiveLimits
-from mtquant.live.counts import Counts
 from mtquant.live.decision import Guard
+from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure
 from mtquant.live.intents import Intent
 from mtquant.live.kill_switch import Form, KillSwitch
@@ -45,7 +45,7 @@ class Asked:
         level: Of the circuit breaker.
         price: Bid of the last closed bar.
         step_value: Of one lot step at that price, account currency.
-        other_value: Of what the other symbols may come to, account currency.
+        other_value: Of what the account's other symbols may come to, account currency.
     """
 
     intent: Intent
@@ -85,7 +85,7 @@ class Checker:
         instruments: By standard name.
         account: As it was when the runner started.
         switch: The kill switch.
-        counts: Of the journal.
+        desk: Counts what all strategies of the account have sent.
         clock: Present time, ns UTC.
         limits: None on paper alone.
         writer: Held for the runner's life; None on paper alone.
@@ -98,7 +98,7 @@ class Checker:
     instruments: dict[str, Instrument]
     account: AccountState
     switch: KillSwitch
-    counts: Counts
+    desk: Desk
     clock: Callable[[], int]
     limits: LiveLimits | None
     writer: WriterLock | None
@@ -228,17 +228,16 @@ def _measured(
 
 
 def _throttle(checker: Checker, asked: Asked) -> str:
-    """Counted from the journal, the order in hand included: it stands there as being sent."""
+    """Counted from the journals, the order in hand included: it stands there as being sent."""
     limits, now = checker.limits, checker.clock()
     if limits is None or asked.reduces:
         return ""
-    armed = checker.counts.armed_since()  # by somebody who has looked at what was sent before
     for name, span, most in (
         ("minute", MINUTE_NS, limits.orders_per_minute),
         ("hour", HOUR_NS, limits.orders_per_hour),
         ("day", DAY_NS, limits.orders_per_day),
     ):
-        if checker.counts.sent_since(max(now - span, armed)) > most:
+        if checker.desk.sent_since(now - span) > most:
             return f"more than {most} orders within a {name}"
     return ""
 

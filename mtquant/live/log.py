@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from mtquant.live.runner import BarReport
+from mtquant.live.report import BarReport
 from mtquant.market.clock import DAY_NS, utc_text
 
 MOST_BYTES, MOST_FILES, KEPT_DAYS = 100_000_000, 30, 30
@@ -43,7 +43,7 @@ class JsonLines(logging.Formatter):
 
 
 class LiveLog:
-    """The log of one runner, a :class:`mtquant.live.loop.Listener`."""
+    """The log of the runners of an account, a :class:`mtquant.live.loop.Listener`."""
 
     def __init__(self, path: Path, now_ns: int, secrets: Iterable[str] = ()) -> None:
         """Open it, private to its owner, and remove what is too old.
@@ -79,9 +79,11 @@ class LiveLog:
         """A line for each decision, each answer and each event of a bar."""
         bar_ns = report.outlook.record.bar_time_ns
         name = f"decision {utc_text(bar_ns)}"
+        whose = {"strategy": report.strategy}
         for decision in report.outlook.decisions:
             self.say(
                 "decided",
+                **whose,
                 decision=f"{name} {decision.symbol}",
                 action=decision.action,
                 held=decision.held,
@@ -93,6 +95,7 @@ class LiveLog:
         for result in report.results:
             self.say(
                 "answered",
+                **whose,
                 decision=name,
                 outcome=result.outcome.value,
                 retcode=result.retcode,
@@ -102,9 +105,9 @@ class LiveLog:
                 text=result.text,
             )
         for event in report.events:
-            self._log.warning(event, extra={"facts": {"decision": name}})
+            self._log.warning(event, extra={"facts": {**whose, "decision": name}})
         if report.trip is not None:
-            self._log.error(report.trip.words, extra={"facts": {"decision": name}})
+            self._log.error(report.trip.words, extra={"facts": {**whose, "decision": name}})
 
     def on_trouble(self, problem: str) -> None:
         """A line of level WARNING."""

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mtquant.brokers.base import Outcome
-from mtquant.live.runner import BarReport
+from mtquant.live.report import BarReport
 
 ROWS, TRIPS = 12, 3
 _COLUMNS = ("bar", "price", "position", "equity", "drawdown", "reason")

@@ -10,7 +10,8 @@ from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.live.breaker_log import BARS_CLOCK
 from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
-from mtquant.live.runner import BarReport, Runner
+from mtquant.live.report import BarReport
+from mtquant.live.runner import Runner
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 

@@ -14,7 +14,8 @@ from mtquant.brokers.terminal.growing import GrowingTerminal
 from mtquant.errors import BrokerUnavailable, DataError
 from mtquant.live.kill_switch import KillSwitch
 from mtquant.live.paper_account import PaperAccount
-from mtquant.live.runner import BarReport, Runner
+from mtquant.live.report import BarReport
+from mtquant.live.runner import Runner
 from mtquant.live.window import sane
 from mtquant.market.bars import Bars
 
@@ -44,32 +45,49 @@ class FeedPaper:
         self._runner = start(account.terminal) if account.begun else None
         self._known: tuple[int, ...] = ()
         self._now_ns = 0
+        self._due = False
 
     @property
     def switch(self) -> KillSwitch | None:
         """Its runner's; None before the account is begun."""
         return self._runner.switch if self._runner is not None else None
 
-    def on_bar(self) -> BarReport | None:
-        """Take what the feed has; the report where a bar was decided.
+    def look(self) -> None:
+        """Take what the feed has.
+
+        Raises:
+            BrokerUnavailable: The feed did not answer; try again.
+        """
+        self._due = self._took_fresh()
+
+    def act(self) -> BarReport | None:
+        """Decide the bar that has just closed; None where none has.
 
         Raises:
             BrokerUnavailable: The feed did not answer; try again.
             RiskHalt: What only a person can settle.
         """
+        due, self._due = self._due, False
+        return self._decide() if due else None
+
+    def unanswered(self) -> None:
+        """A simulated account loses nothing by a feed that is away."""
+
+    def _took_fresh(self) -> bool:
+        """Whether the newest bar that the feed has closed just now."""
         if self._runner is None:
-            return self._decide() if self._begins() else None
+            return self._begins()
         terminal = self._account.terminal
         news = self._feed.look(terminal.known_ns, terminal.now_ns())
         if not news.openings:
-            return None
+            return False
         for opening in news.openings:
             _sound(opening.bars)
             self._account.take(opening)
         missed = len(news.openings) - news.fresh
         if missed:
             self._tell(f"{missed} bars closed unseen: marked, not decided")
-        return self._decide() if news.fresh else None
+        return bool(news.fresh)
 
     def _begins(self) -> bool:
         """Open the account at the first close that is seen."""

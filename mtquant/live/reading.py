@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mtquant.live.chain import CHAINED
+from mtquant.live.intents import strategy_tag
 
 _NEWEST = {
     "decision": "SELECT bar_time_ns, symbol, held, target, reason FROM decision",
@@ -51,11 +52,16 @@ def standing(database: sqlite3.Connection) -> dict[str, str]:
         "SELECT equity, positions FROM account ORDER BY bar_time_ns DESC LIMIT 1"
     ).fetchone()
     held = "-" if row is None else ", ".join(str(one["steps"]) for one in json.loads(row[1]))
+    (result,) = database.execute(
+        "SELECT TOTAL(profit) + TOTAL(swap) + TOTAL(commission) FROM deal WHERE magic >> 40 = ?",
+        (strategy_tag(facts.get("strategy", "")),),
+    ).fetchone()
     return {
         "account": facts.get("account", "-"),
         "strategy": facts.get("strategy", "-"),
         "symbols": facts.get("symbols", "-"),
         "lot steps": held,
         "equity": "-" if row is None else f"{row[0]:,.2f}",
+        "result of its own deals": f"{result:,.2f}",
         "orders without an answer": str(open_),
     }

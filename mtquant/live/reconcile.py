@@ -12,7 +12,7 @@ was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mtquant.brokers.base import (
     AccountState,
@@ -24,12 +24,14 @@ from mtquant.brokers.base import (
 from mtquant.errors import ConfigError
 from mtquant.live.beyond import FOREIGN, Sums, first_sums, sums_of
 from mtquant.live.decision import Guard
+from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure, exposure_of
 from mtquant.live.found import (
     BrokerBalance,
     Fill,
     FoundPosition,
     Ticket,
+    open_loss,
     own_deals,
     own_tickets,
 )
@@ -87,6 +89,7 @@ class Reconciler:
         grace_bars: Decided bars for which an order that history does not show may still appear.
         hedging: Whether the strategy was made for a hedging account.
         managed: Whether it protects its positions by stops or targets.
+        desk: Knows the account's other strategies.
     """
 
     broker: Broker
@@ -96,6 +99,7 @@ class Reconciler:
     grace_bars: int
     hedging: bool = False
     managed: bool = False
+    desk: Desk = field(default_factory=Desk)
 
     def run(self, record: AccountRecord | None, now_ns: int) -> Findings:
         """Read everything, resolve what can be resolved, and judge the rest.
@@ -132,7 +136,7 @@ class Reconciler:
             for s in range(len(self.instruments))
         )
         exposures = tuple(
-            exposure_of(now.steps, waiting.get(one.spec.name, []))
+            exposure_of(now.steps, waiting.get(one.spec.name, []), now.beyond)
             for now, one in zip(positions, self.instruments, strict=True)
         )
         settled = len(events)
@@ -143,7 +147,7 @@ class Reconciler:
         )
         foreign = tuple(one for one in events[settled:] if FOREIGN in one)
         split = "" if record is None else self._split(unseen)
-        balance = self._balance(look.account, positions, unseen, own, record, events)
+        balance = self._balance(look, positions, unseen, own, record, events)
         return Findings(
             look.account, balance, unseen, exposures, guards, tuple(events), foreign, split
         )
@@ -279,7 +283,7 @@ class Reconciler:
 
     def _balance(
         self,
-        account: AccountState,
+        look: Look,
         positions: tuple[FoundPosition, ...],
         unseen: Sequence[Deal],
         own: OwnDeals,
@@ -287,6 +291,7 @@ class Reconciler:
         events: list[str],
     ) -> BrokerBalance:
         """The account, and what has changed it since the record."""
+        account = look.account
         deposit = sum(deal.profit for deal in unseen if not deal.is_trade)
         if record is None:
             deposit = 0.0
@@ -299,4 +304,5 @@ class Reconciler:
             share = account.equity / account.margin
             events.append(f"margin call: equity is {share:.0%} of the margin")
         fills = tuple(Fill.of(deal, s, self.instruments[s]) for s, deal in own)
-        return BrokerBalance(account.balance, positions, deposit, stopped, fills)
+        balance = account.balance + open_loss(look.positions, self.desk.friends(self.tag))
+        return BrokerBalance(balance, positions, deposit, stopped, fills)

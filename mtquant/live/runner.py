@@ -9,25 +9,26 @@ disk or broker; here they are read and written.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from mtquant.brokers.base import AccountState, Broker, Instrument, OrderResult
-from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
-from mtquant.live.breaker_log import KEPT, REAL_CLOCK, Lock
+from mtquant.errors import BrokerUnavailable, DataError, RiskHalt
+from mtquant.live.breaker_log import REAL_CLOCK, Lock
 from mtquant.live.core import Actions, Core, Seen
-from mtquant.live.decide import Outlook, Strategy
+from mtquant.live.decide import Strategy
+from mtquant.live.desk import Desk, Seat, stake_of
+from mtquant.live.exposure import Exposure
 from mtquant.live.feed import Feed
 from mtquant.live.flatten import Flattener
 from mtquant.live.gates import Checker
-from mtquant.live.intents import MOST_SYMBOLS, strategy_tag
+from mtquant.live.intents import strategy_tag
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
-from mtquant.live.lock import Trip
 from mtquant.live.reconcile import Findings, Reconciler
+from mtquant.live.report import BarReport
 from mtquant.live.sending import Sender
-from mtquant.live.settings import RunnerSettings, must_be
+from mtquant.live.settings import RunnerSettings, bind
 from mtquant.live.triggers import Triggers
 from mtquant.live.watch import Watch
 from mtquant.live.writer import WriterLock
@@ -36,27 +37,8 @@ from mtquant.market.clock import SECOND_NS
 from mtquant.market.timeframe import MINUTE_NS, Timeframe
 
 
-@dataclass(frozen=True)
-class BarReport:
-    """What one bar led to, for console and log.
-
-    Attributes:
-        outlook: Record, decisions and prices.
-        position_lots: Signed lots held at the close, before the orders.
-        results: The answers to the orders that were sent.
-        events: What did not add up.
-        trip: Of the breaker, where its level rose.
-    """
-
-    outlook: Outlook
-    position_lots: tuple[float, ...]
-    results: tuple[OrderResult, ...]
-    events: tuple[str, ...]
-    trip: Trip | None = None
-
-
 class Runner:
-    """One strategy on one account.
+    """One strategy on one account, alone or beside others.
 
     Attributes:
         switch: Its kill switch.
@@ -74,6 +56,7 @@ class Runner:
         *,
         writer: WriterLock | None = None,
         monotonic_ns: Callable[[], int] | None = None,
+        desk: Desk | None = None,
     ) -> None:
         """Tie the parts together and check that they belong together.
 
@@ -87,17 +70,22 @@ class Runner:
             context: One per context symbol of the strategy; read, never traded.
             writer: Held for the runner's life; none on paper.
             monotonic_ns: A clock that nobody sets, for time-outs; ``clock`` where there is none.
+            desk: Of the account's strategies; one of its own where it is alone.
 
         Raises:
-            ConfigError: The account is not the strategy's or not that of the limits, or the
-                journal belongs to another account or strategy.
+            ConfigError: The account is not the strategy's or not that of the limits, the journal
+                belongs to another account or strategy, or one at the desk trades the same.
             BrokerUnavailable: The account cannot be read.
         """
         self._broker, self._journal, self._strategy = broker, journal, strategy
         self._instruments, self._settings, self._clock = tuple(instruments), settings, clock
         timeframe = Timeframe.parse(strategy.env.timeframe)
-        account = self._bind(timeframe)
-        tag = strategy_tag(settings.strategy)
+        account, tag = broker.account(), strategy_tag(settings.strategy)
+        bind(journal, account, strategy.env, self._instruments, settings)
+        self._desk = desk or Desk()
+        symbols = tuple(one.broker_name for one in self._instruments)
+        self._seat = Seat(settings.strategy, tag, symbols, journal.counts)
+        self._desk.join(self._seat)
         self.switch = KillSwitch(journal.path)
         self._core = Core(strategy, self._instruments, tag)
         self._reconciler = Reconciler(
@@ -108,6 +96,7 @@ class Runner:
             grace_bars=settings.grace_bars,
             hedging=strategy.env.account.book == "hedging",
             managed=strategy.managed,
+            desk=self._desk,
         )
         oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
         self._watch = Watch(
@@ -117,45 +106,22 @@ class Runner:
         self._flattener = Flattener(self._sender, journal, self._instruments, tag)
         self._feed = Feed(broker, self._instruments, tuple(context), strategy, clock)
         self._record = journal.latest_record()
+        self._findings: Findings | None = None
+        self._step_value: tuple[float, ...] | None = None
         self._noted: tuple[Form, object] | None = None
         limits = settings.limits
         self._triggers = (
             None
             if limits is None
-            else Triggers(self.switch, journal, limits, monotonic_ns or clock)
+            else Triggers(self.switch, journal, limits, self._desk, tag, monotonic_ns or clock)
         )
         self._start(account)
-
-    def _bind(self, timeframe: Timeframe) -> AccountState:
-        """Check that account, journal, limits and strategy belong together, and tie them."""
-        strategy, settings = self._strategy, self._settings
-        if len(self._instruments) > MOST_SYMBOLS:
-            raise ConfigError(f"a strategy trades at most {MOST_SYMBOLS} symbols")
-        account, currency = self._broker.account(), strategy.env.account.currency
-        if account.currency != currency:
-            raise ConfigError(
-                f"account {account.login} is in {account.currency}, the strategy was made for "
-                f"{currency}; use an account in {currency}"
-            )
-        if settings.limits is not None:
-            must_be(account, settings.limits)
-            settings.limits.must_name(i.spec.name for i in self._instruments)
-        self._journal.bind(
-            {
-                "account": f"{account.login}@{account.server}",
-                "strategy": settings.strategy,
-                "symbols": ",".join(i.spec.name for i in self._instruments),
-                "timeframe": timeframe.name,
-                "clock": settings.clock,
-            },
-            {name: str(getattr(strategy.env.breaker, name)) for name in KEPT},
-        )
-        return account
 
     def _sender_for(self, account: AccountState, writer: WriterLock | None) -> Sender:
         """The gates, and the way through them."""
         settings, limits = self._settings, self._settings.limits
-        oldest, age = int(settings.oldest_tick_minutes * MINUTE_NS), self._timeframe_ns
+        oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
+        age = Timeframe.parse(self._strategy.env.timeframe).nanoseconds
         if limits is not None:
             oldest = int(limits.max_quote_age_seconds * SECOND_NS)
             age = int(limits.max_decision_age_seconds * SECOND_NS)
@@ -164,7 +130,7 @@ class Runner:
             {i.spec.name: i for i in self._instruments},
             account,
             self.switch,
-            self._journal.counts,
+            self._desk,
             self._clock,
             limits,
             writer,
@@ -174,10 +140,6 @@ class Runner:
         )
         attempts = settings.attempts if limits is None else limits.attempts_per_bar
         return Sender(self._broker, self._journal, checker, self._clock, attempts)
-
-    @property
-    def _timeframe_ns(self) -> int:
-        return Timeframe.parse(self._strategy.env.timeframe).nanoseconds
 
     def _start(self, account: AccountState) -> None:
         """Become the journal's writer; the first start of all arms the switch."""
@@ -200,29 +162,74 @@ class Runner:
         return form
 
     def on_bar(self) -> BarReport | None:
-        """Act on the newest closed bar; with the switch at FLATTEN close what is held.
+        """Look and act; all there is to do for a strategy that is alone on its account.
 
         Returns:
-            What happened; None where that bar was decided before, history is still too short, or
-            the switch is at FLATTEN.
+            See :meth:`act`.
 
         Raises:
             BrokerUnavailable: A read failed; nothing was sent, try again later.
             RiskHalt: The journal cannot be written, or it is another account.
         """
+        self.look()
+        return self.act()
+
+    def look(self) -> None:
+        """Reconcile with the broker; what the strategy may come to is known from then on.
+
+        Raises:
+            BrokerUnavailable: A read failed.
+            RiskHalt: It is another account.
+        """
         self._note_switch()  # first, for counts begin anew when it was armed
-        try:
+        self._findings = self._seat.stake = None
+        with self._answered():
             findings = self._reconciler.run(self._record, self._clock())
             if self._triggers is not None:
                 self._triggers.found(findings, self._clock())
+        self._findings = findings
+        self._value(findings.exposures)
+
+    def act(self) -> BarReport | None:
+        """Act on the newest closed bar; with the switch at FLATTEN close what is held.
+
+        Returns:
+            What happened; None where that bar was decided before, history is still too short, the
+            switch is at FLATTEN, or no look came before.
+
+        Raises:
+            BrokerUnavailable: A read failed; nothing was sent, try again later.
+            RiskHalt: The journal cannot be written.
+        """
+        findings, self._findings = self._findings, None
+        if findings is None:
+            return None
+        with self._answered():
             if self.switch.read() is Form.FLATTEN:
                 self._flatten(findings)
                 return None
             return self._bar(findings)
+
+    def unanswered(self) -> None:
+        """The terminal does not answer; where that lasts, the switch falls."""
+        if self._triggers is not None:
+            self._triggers.unanswered()
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
         except (BrokerUnavailable, DataError) as problem:
-            if self._triggers is not None:
-                self._triggers.unanswered()
+            self.unanswered()
             raise BrokerUnavailable(str(problem)) from problem
+
+    def _value(self, exposures: Sequence[Exposure]) -> None:
+        """Tell the desk what the strategy may come to."""
+        if self._step_value is None and self._desk.shared:
+            with suppress(BrokerUnavailable, DataError):  # then the value is unknown
+                bars = self._feed.newest()
+                self._step_value = None if bars is None else self._strategy.step_value(bars)
+        self._seat.stake = stake_of(exposures, self._step_value)
 
     def _flatten(self, findings: Findings) -> tuple[OrderResult, ...]:
         now = self._clock()
@@ -239,6 +246,8 @@ class Runner:
             self._triggers.valued(findings, actions.outlook.step_value)
         self._commit(seen, actions)
         self._record, bar, events = record, record.bar_time_ns, actions.events
+        self._step_value = actions.outlook.step_value
+        self._value(actions.exposures(findings.exposures))
         if actions.changes:
             events += self._sender.change_stops(actions.changes, actions.intents, bar)
         results = self._sender.send(actions.orders, bar)
@@ -246,12 +255,15 @@ class Runner:
             instrument.lots(position.steps)
             for instrument, position in zip(self._instruments, record.positions, strict=True)
         )
-        return BarReport(actions.outlook, lots, results, events, actions.trip)
+        return BarReport(
+            actions.outlook, lots, results, events, actions.trip, self._settings.strategy
+        )
 
     def _see(self, findings: Findings, bars: list[Bars], context: list[Bars]) -> Seen:
         """Everything else that a decision needs, read in one go."""
         now, form = self._clock(), self._note_switch()
         doubts = zip(self._watch.doubts(bars, now), self._feed.doubts(), strict=True)
+        others = self._desk.others(self._seat.tag)
         return Seen(
             now,
             findings,
@@ -261,6 +273,7 @@ class Runner:
             self._feed.quotes(findings.balance),
             tuple(watched or fed for watched, fed in doubts),
             form,
+            others,
         )
 
     def _lock(self) -> Lock:

@@ -6,7 +6,7 @@ from rich.live import Live
 
 from mtquant.live.log import LiveLog
 from mtquant.live.monitor import Monitor
-from mtquant.live.runner import BarReport
+from mtquant.live.report import BarReport
 
 
 class Screen:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtquant.brokers.base import AccountState
+from mtquant.brokers.base import AccountState, Instrument
 from mtquant.config.live import LiveLimits
+from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError
-from mtquant.live.breaker_log import REAL_CLOCK
+from mtquant.live.breaker_log import KEPT, REAL_CLOCK
+from mtquant.live.intents import MOST_SYMBOLS
+from mtquant.live.journal import Journal
+from mtquant.market.timeframe import Timeframe
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,39 @@ def must_be(account: AccountState, limits: LiveLimits) -> None:
                 f"the terminal's account has {name} {found!r}, the live limits say {wanted!r}; "
                 "log in to the right account or correct the limits"
             )
+
+
+def bind(
+    journal: Journal,
+    account: AccountState,
+    env: EnvConfig,
+    instruments: Sequence[Instrument],
+    settings: RunnerSettings,
+) -> None:
+    """Check that account, journal, limits and strategy belong together, and tie them.
+
+    Raises:
+        ConfigError: They do not.
+    """
+    if len(instruments) > MOST_SYMBOLS:
+        raise ConfigError(f"a strategy trades at most {MOST_SYMBOLS} symbols")
+    currency = env.account.currency
+    if account.currency != currency:
+        raise ConfigError(
+            f"account {account.login} is in {account.currency}, the strategy was made for "
+            f"{currency}; use an account in {currency}"
+        )
+    symbols = [one.spec.name for one in instruments]
+    if settings.limits is not None:
+        must_be(account, settings.limits)
+        settings.limits.must_name(symbols)
+    journal.bind(
+        {
+            "account": f"{account.login}@{account.server}",
+            "strategy": settings.strategy,
+            "symbols": ",".join(symbols),
+            "timeframe": Timeframe.parse(env.timeframe).name,
+            "clock": settings.clock,
+        },
+        {name: str(getattr(env.breaker, name)) for name in KEPT},
+    )

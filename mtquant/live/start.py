@@ -1,96 +1,108 @@
-"""Start: a live runner from a strategy, a connected adapter and limits; all or nothing.
+"""Start: the live runners of an account from strategies, a connected adapter and limits; or none.
 
-Whoever wires ``--live`` calls :func:`live_runner`; it takes the locks, opens the journal and checks
-that account and limits belong together before a runner exists.
+Whoever wires ``--live`` calls :func:`live_runners`; it takes the locks, opens the journals and
+checks that account, limits and strategies belong together before a runner exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mtquant.brokers.base import Broker, Instrument
 from mtquant.config.live import LiveLimits
 from mtquant.live.decide import Strategy
+from mtquant.live.desk import Desk
 from mtquant.live.intents import strategy_tag
 from mtquant.live.journal import Journal
+from mtquant.live.kill_switch import on_signals
 from mtquant.live.runner import Runner
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 
 
-def lock_paths(journal: Path, locks: Path, limits: LiveLimits, name: str) -> tuple[Path, Path]:
-    """The files of the two locks: of a journal, and of a strategy on an account.
+@dataclass(frozen=True)
+class Trader:
+    """One strategy that is to trade.
+
+    Attributes:
+        name: Its own; its orders carry a tag made from it.
+        strategy: Decides.
+        journal: The journal's file.
+        instruments: One per symbol of the strategy, in its order.
+        context: One per context symbol.
+    """
+
+    name: str
+    strategy: Strategy
+    journal: Path
+    instruments: Sequence[Instrument]
+    context: Sequence[Instrument] = ()
+
+
+def lock_paths(journals: Sequence[Path], locks: Path, limits: LiveLimits) -> tuple[Path, ...]:
+    """The files of the locks: of each journal, and of the account.
 
     Args:
-        journal: The journal's file.
+        journals: Their files.
         locks: The user's folder of locks, the same for all journals.
         limits: Whose account.
-        name: Of the strategy.
     """
     digest = strategy_tag(limits.server)  # a server's name need not be a file's
-    own = f"{limits.account}-{digest}-{strategy_tag(name)}.lock"
-    return journal.with_name(journal.name + ".lock"), locks / own
+    own = locks / f"{limits.account}-{digest}.lock"
+    return (*(journal.with_name(journal.name + ".lock") for journal in journals), own)
 
 
 @contextmanager
-def live_runner(
-    strategy: Strategy,
+def live_runners(
+    traders: Sequence[Trader],
     broker: Broker,
-    instruments: Sequence[Instrument],
     limits: LiveLimits,
     *,
-    name: str,
-    journal: Path,
     locks: Path,
     boot_id: str,
     clock: Callable[[], int],
     monotonic_ns: Callable[[], int],
     key: bytes = b"",
-    context: Sequence[Instrument] = (),
-) -> Iterator[Runner]:
-    """A runner that trades, while the ``with`` lasts; signals reach its kill switch.
+) -> Iterator[tuple[Runner, ...]]:
+    """Runners that trade, while the ``with`` lasts; signals reach all their kill switches.
 
     Args:
-        strategy: Decides.
+        traders: In the order in which they look and act.
         broker: Connected.
-        instruments: One per symbol of the strategy, in its order.
-        limits: Of the account, each one written out.
-        name: Of the strategy; its orders carry a tag made from it.
-        journal: The journal's file.
+        limits: Of the account, each one written out; they bind the sum of all.
         locks: The user's folder of locks.
         boot_id: Of this start, unlike any other's.
         clock: Real time, ns UTC.
         monotonic_ns: A clock that nobody sets.
-        key: Of the journal's anchor; an empty one finds accidents, not forgers.
-        context: One per context symbol.
+        key: Of the journals' anchors; an empty one finds accidents, not forgers.
 
     Raises:
-        RiskHalt: Another runner has the journal, or this strategy on this account; or the journal
-            is not what was written.
-        ConfigError: Account, limits, journal and strategy do not belong together.
+        RiskHalt: Another process has the account or a journal; or a journal is not what was
+            written.
+        ConfigError: Account, limits, journals and strategies do not belong together.
         BrokerUnavailable: The account cannot be read.
     """
-    writer = WriterLock(*lock_paths(journal, locks, limits, name))
-    try:
-        opened = Journal(journal, key=key)
-        try:
-            settings = RunnerSettings(name, limits=limits, boot_id=boot_id)
-            runner = Runner(
+    writer = WriterLock(*lock_paths([one.journal for one in traders], locks, limits))
+    with ExitStack() as opened:
+        opened.callback(writer.release)
+        desk = Desk()
+        runners = tuple(
+            Runner(
                 broker,
-                opened,
-                strategy,
-                instruments,
-                settings,
+                opened.enter_context(closing(Journal(one.journal, key=key))),
+                one.strategy,
+                one.instruments,
+                RunnerSettings(one.name, limits=limits, boot_id=boot_id),
                 clock,
-                context,
+                one.context,
                 writer=writer,
                 monotonic_ns=monotonic_ns,
+                desk=desk,
             )
-            runner.switch.on_signals()
-            yield runner
-        finally:
-            opened.close()
-    finally:
-        writer.release()
+            for one in traders
+        )
+        on_signals([runner.switch for runner in runners])
+        yield runners

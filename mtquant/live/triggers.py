@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 
 from mtquant.config.live import LiveLimits
+from mtquant.live.desk import Desk
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.reconcile import Findings
@@ -21,18 +22,23 @@ class Triggers:
         switch: What falls.
         journal: Whose counts begin anew when somebody arms the switch.
         limits: What makes it fall.
+        desk: What all strategies of the account come to, for limits bind their sum.
+        tag: The strategy's, see :mod:`mtquant.live.intents`.
         monotonic_ns: A clock that nobody sets, for time-outs.
     """
 
     switch: KillSwitch
     journal: Journal
     limits: LiveLimits
+    desk: Desk
+    tag: int
     monotonic_ns: Callable[[], int]
     _answered_ns: int | None = field(default=None, init=False)
 
     def started(self, now_ns: int) -> None:
         """Judge how often it has started of late."""
-        starts = self.journal.counts.starts_since(self._from(now_ns - HOUR_NS))
+        counts = self.journal.counts  # which begin anew when somebody arms the switch
+        starts = counts.starts_since(max(now_ns - HOUR_NS, counts.armed_since()))
         if starts > self.limits.starts_per_hour:
             self.switch.kill(Form.REDUCE, f"{starts} starts within an hour")
 
@@ -48,29 +54,25 @@ class Triggers:
     def found(self, findings: Findings, now_ns: int) -> None:
         """Judge what reconciliation has found."""
         self._answered_ns = self.monotonic_ns()
-        limits, counts = self.limits, self.journal.counts
+        limits, since = self.limits, now_ns - DAY_NS
         if findings.split:
             self.switch.kill(Form.HARD, findings.split)
         if findings.foreign and limits.on_foreign == "halt":
             self.switch.kill(Form.REDUCE, "; ".join(findings.foreign))
         if not isfinite(findings.account.equity):
             self._fall("the account's equity is unknown")
-        since = self._from(now_ns - DAY_NS)
-        if counts.sent_since(since) >= limits.orders_per_day:
+        if self.desk.sent_since(since) >= limits.orders_per_day:
             self._fall(f"{limits.orders_per_day} orders within a day")
-        if counts.executed_since(since) >= limits.executions_per_day:
+        if self.desk.executed_since(since) >= limits.executions_per_day:
             self._fall(f"{limits.executions_per_day} trades within a day")
 
     def valued(self, findings: Findings, step_value: Sequence[float]) -> None:
         """Judge what is held, at account currency per lot step of each symbol."""
         held = [position.steps for position in findings.balance.positions]
-        value = sum(abs(steps) * one for steps, one in zip(held, step_value, strict=True))
+        own = sum(abs(steps) * one for steps, one in zip(held, step_value, strict=True))
+        value = own + self.desk.others(self.tag).held_value
         if not value <= self.limits.max_position_value:
             self._fall(f"positions are worth {value:,.0f}")
 
     def _fall(self, reason: str) -> None:
         self.switch.kill(Form[self.limits.on_trigger.upper()], reason)
-
-    def _from(self, at_ns: int) -> int:
-        """Where a count begins: not before somebody has armed the switch."""
-        return max(at_ns, self.journal.counts.armed_since())

@@ -1,4 +1,4 @@
-"""WriterLock: one runner per journal, and one per account and strategy, by the operating system.
+"""WriterLock: one process per journal, and one per account, by the operating system.
 
 The lock is held as long as the process lives and falls with it, however it dies. Whoever holds it
 asks before each send whether the file that it locked is still the one at that path.
@@ -21,7 +21,7 @@ class WriterLock:
         """Lock the files; they are made where they are not there.
 
         Args:
-            *paths: The journal's, and the one of the account and strategy.
+            *paths: Those of the journals, and the account's.
 
         Raises:
             RiskHalt: Another process holds one of them.
@@ -35,8 +35,8 @@ class WriterLock:
             if not _locks(file):
                 self.release()
                 raise RiskHalt(
-                    f"another runner holds '{path}'; one runner trades a strategy on an account, "
-                    "stop the other first"
+                    f"another runner holds '{path}'; one process trades an account, stop the other "
+                    "first"
                 )
 
     def held(self) -> bool:

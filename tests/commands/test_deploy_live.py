@@ -14,19 +14,26 @@ import yaml
 from rich.console import Console
 
 from mtquant import live_deploy
+from mtquant.agents.bundle import Bundle
 from mtquant.backtest.run import bundle_scenario
 from mtquant.brokers.terminal.simulated import SimulatedTerminal
 from mtquant.brokers.terminal.state import LOGIN, SERVER, AccountTerms
+from mtquant.config.assemble import assemble_tape
 from mtquant.config.data import given_market
 from mtquant.config.live import LiveLimits
+from mtquant.config.load import load_symbols
 from mtquant.errors import ConfigError, RiskHalt
+from mtquant.features.pipeline import FeaturePipeline
+from mtquant.live.intents import strategy_tag, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.start import lock_paths
 from mtquant.live.writer import WriterLock
-from mtquant.live_deploy import World, plan_live, trade_live
+from mtquant.live_deploy import World, trade_live
+from mtquant.live_plan import plan_live
 from mtquant.market.clock import HOUR_NS
 from mtquant.market.panel import Panel
+from mtquant.market.simulated import SimulatedMarket
 
 CANARY = "canary-7f3a9c1e5b"
 ENTRY = {
@@ -91,6 +98,10 @@ def terminal_of(bundle, bars, first, **terms):
     )
 
 
+def planned(*bundles):
+    return plan_live([(one, one.env) for one in bundles], "demo", None, 5.0)
+
+
 def world_of(terminal, stop_at=None):
     """Time passes by a bar at every wait."""
     waits = []
@@ -123,13 +134,15 @@ def test_it_trades_what_the_bundle_decides_and_tells_no_secret(
 ):
     bundle = small_run.bundle
     terminal = terminal_of(bundle, easy_bars, 1700)
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     trade_live(plan, Console(), world_of(terminal))
     orders = [order for order in terminal.account.orders if order.magic]
     assert len(orders) > 10
     text, files = everything_written(desk, capsys)
     assert f"account  {LOGIN} at {SERVER}: demo" in text and "limit    price_collar: 0.2" in text
-    lines = [json.loads(line) for line in (plan.folder / "log.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (plan.traded[0].folder / "log.jsonl").read_text().splitlines()
+    ]
     assert lines[0]["event"] == "started" and lines[-1]["event"] == "ended"
     decided = [line for line in lines if line["event"] == "decided"]
     assert len(decided) > 250 and all(line["decision"].endswith("XAUUSD") for line in decided)
@@ -140,8 +153,8 @@ def test_it_trades_what_the_bundle_decides_and_tells_no_secret(
 
 def test_two_runners_of_one_journal_are_one_too_many(office, small_run, easy_bars):
     bundle = small_run.bundle
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
-    other = WriterLock(*lock_paths(plan.journal, live_deploy.LOCKS, plan.limits, plan.name))
+    plan = planned(bundle)
+    other = WriterLock(*lock_paths([plan.traded[0].journal], live_deploy.LOCKS, plan.limits))
     with pytest.raises(RiskHalt, match="another runner holds"):
         trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
     other.release()
@@ -150,23 +163,77 @@ def test_two_runners_of_one_journal_are_one_too_many(office, small_run, easy_bar
 def test_a_restart_goes_on_and_a_kill_outlives_it(office, small_run, easy_bars):
     bundle = small_run.bundle
     terminal = terminal_of(bundle, easy_bars, 1700)
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     trade_live(plan, Console(quiet=True), world_of(terminal, stop_at=60))
     sent = len(terminal.account.orders)
     assert sent
     trade_live(plan, Console(quiet=True), world_of(terminal, stop_at=60))
     again = len(terminal.account.orders)
     assert again > sent
-    KillSwitch(plan.journal).kill(Form.HARD, "test")
+    KillSwitch(plan.traded[0].journal).kill(Form.HARD, "test")
     trade_live(plan, Console(quiet=True), world_of(terminal))
     assert len(terminal.account.orders) == again
-    Journal(plan.journal).close()  # verified as it opens
+    Journal(plan.traded[0].journal).close()  # verified as it opens
+
+
+@pytest.fixture
+def euro_bundle(small_run):
+    """The same policy on another market."""
+    manifest, spec = small_run.bundle.manifest, load_symbols()["EURUSD"]
+    env = manifest.env.model_copy(update={"symbols": ("EURUSD",)})
+    bars = SimulatedMarket("EURUSD", "H1", 2000, 4, drift=1.0, flip_probability=0.03).bars(spec)
+    pipeline = FeaturePipeline(env.features, env.symbols).fit(Panel([bars])).to_dict()
+    changes = {"name": "euro", "env": env, "symbols": (spec,), "pipeline": pipeline}
+    return Bundle(small_run.bundle.path, manifest.model_copy(update=changes)), bars
+
+
+def both_on(bundles, bars, first):
+    """A terminal with the symbols of both."""
+    specs = [bundle.specs[0] for bundle in bundles]
+    env = bundles[0].env.model_copy(update={"symbols": tuple(spec.name for spec in specs)})
+    panel = Panel(bars)
+    features = np.zeros((len(panel), 0), np.float32)
+    tape = assemble_tape(env, panel, specs, features, env.rules(reward_scale=1.0))
+    return SimulatedTerminal(
+        panel, specs, tape, rows=(first, len(panel) - 1), terms=AccountTerms(100_000.0)
+    )
+
+
+def test_two_bundles_trade_one_account_each_under_its_own_name(
+    office, desk, small_run, easy_bars, euro_bundle
+):
+    lots = {"XAUUSD": 50.0, "EURUSD": 50.0}
+    names = ("max_order_lots", "max_position_lots", "max_delta_lots")
+    wide = {name: dict(lots) for name in names}
+    office((), wide | {"orders_per_day": 5000, "executions_per_day": 5000})
+    bundles = (small_run.bundle, euro_bundle[0])
+    plan = planned(*bundles)
+    terminal = both_on(bundles, [easy_bars, euro_bundle[1]], 1700)
+    trade_live(plan, Console(quiet=True), world_of(terminal))
+    dealt = {(deal.symbol, tag_of(deal.magic)) for deal in terminal.account.deals if deal.symbol}
+    assert dealt == {
+        (bundle.specs[0].name, strategy_tag(one.name))
+        for bundle, one in zip(bundles, plan.traded, strict=True)
+    }
+    log = (plan.traded[0].folder / "log.jsonl").read_text().splitlines()
+    answered = [line for line in map(json.loads, log) if line["event"] == "answered"]
+    assert {line["strategy"] for line in answered} == {one.name for one in plan.traded}
+    for one in plan.traded:
+        Journal(one.journal).close()  # verified as it opens
+
+
+def test_two_bundles_of_one_symbol_are_refused(office, small_run, desk):
+    with pytest.raises(ConfigError, match="both trade XAUUSD; trade one of them on another"):
+        planned(small_run.bundle, small_run.bundle)
+    with pytest.raises(ConfigError, match="--out is the folder of one bundle"):
+        bundle = small_run.bundle
+        plan_live([(bundle, bundle.env)] * 2, "demo", desk / "out", 5.0)
 
 
 def test_a_clock_that_runs_wrong_stops_increases(office, small_run, easy_bars):
     bundle = small_run.bundle
     terminal = terminal_of(bundle, easy_bars, 1700)
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     world = world_of(terminal, stop_at=40)
     skew = [0]
     late = replace(world, now_ns=lambda: terminal.now_ns() + skew[0])
@@ -178,8 +245,8 @@ def test_a_clock_that_runs_wrong_stops_increases(office, small_run, easy_bars):
             skew[0] = -9 * HOUR_NS
 
     trade_live(plan, Console(quiet=True), replace(late, sleep=sleep))
-    assert KillSwitch(plan.journal).read() is Form.REDUCE
-    assert "server's clock" in KillSwitch(plan.journal).told()
+    assert KillSwitch(plan.traded[0].journal).read() is Form.REDUCE
+    assert "server's clock" in KillSwitch(plan.traded[0].journal).told()
 
 
 @pytest.mark.parametrize(
@@ -196,14 +263,14 @@ def test_what_is_not_written_down_is_not_traded(office, small_run, easy_bars, en
     office(entry, limits)
     bundle = small_run.bundle
     with pytest.raises(ConfigError, match=told):
-        plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+        plan = planned(bundle)
         trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
 
 
 def test_limits_of_another_account_are_refused(office, small_run, easy_bars):
     office({}, {"account": LOGIN + 1})
     bundle = small_run.bundle
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     with pytest.raises(ConfigError, match="the live limits say"):
         trade_live(plan, Console(quiet=True), world_of(terminal_of(bundle, easy_bars, 1700)))
 
@@ -213,7 +280,7 @@ def test_another_contract_is_refused_by_field(office, small_run, easy_bars, monk
     terminal = terminal_of(bundle, easy_bars, 1700)
     other = bundle.specs[0].model_copy(update={"contract_size": 10.0, "lot_max": 7.0})
     monkeypatch.setattr(terminal._feeds[0], "spec", other)
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     with pytest.raises(ConfigError, match="contract_size is 10 and not 100") as refused:
         trade_live(plan, Console(quiet=True), world_of(terminal))
     assert "lot_max" not in str(refused.value)
@@ -223,7 +290,7 @@ def test_a_small_account_cannot_follow(office, small_run, easy_bars):
     bundle = small_run.bundle
     terminal = terminal_of(bundle, easy_bars, 1700)
     terminal.account.book.account["balance"] = terminal.account.book.account["equity"] = 50.0
-    plan = plan_live(bundle, bundle.env, "demo", None, 5.0)
+    plan = planned(bundle)
     with pytest.raises(ConfigError, match="10 are the least to follow a policy"):
         trade_live(plan, Console(quiet=True), world_of(terminal))
 
@@ -236,6 +303,7 @@ def test_a_small_account_cannot_follow(office, small_run, easy_bars):
         (("--live", "--account", "dmo"), "unknown account 'dmo'; did you mean 'demo'?"),
         (("--live", "--account", "demo", "--every", "0"), "--every 0.0 must be above 0"),
         (("--live", "--account", "demo"), "nothing was sent: small-"),
+        (("--paper", "--bundle", "small", "--bundle", "small"), "give one --bundle"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
@@ -248,7 +316,7 @@ def test_fewer_than_three_yeses(office, desk, refused, small_run, words, told):
 def test_no_limits_no_trade(office, desk, small_run):
     (desk / "configs/live.yaml").unlink()
     with pytest.raises(ConfigError, match="write every limit of account 'demo'"):
-        plan_live(small_run.bundle, small_run.bundle.env, "demo", None, 5.0)
+        planned(small_run.bundle)
 
 
 def test_the_runbooks_limits_are_limits():

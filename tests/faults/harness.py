@@ -37,7 +37,8 @@ from mtquant.live.intents import strategy_tag, tag_of
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form
 from mtquant.live.record import AccountRecord, HeldPosition
-from mtquant.live.runner import BarReport, Runner
+from mtquant.live.report import BarReport
+from mtquant.live.runner import Runner
 from mtquant.live.settings import RunnerSettings
 from mtquant.live.writer import WriterLock
 from mtquant.market.panel import Panel
@@ -100,13 +101,22 @@ class Scripted:
     pipeline = SimpleNamespace(pipeline=SimpleNamespace(related=()))
     agent = None
 
-    def __init__(self, env: EnvConfig, last: int) -> None:
-        self.env, self._last = env, last
-        self._step_value = SPEC.contract_size * SPEC.lot_step
+    def __init__(
+        self,
+        env: EnvConfig,
+        last: int,
+        spec: SymbolSpec = SPEC,
+        script: tuple[int, ...] = SCRIPT,
+    ) -> None:
+        self.env, self._last, self._spec, self._script = env, last, spec, script
+        self._one_step = spec.contract_size * spec.lot_step
 
     def wanted(self, bar_time_ns: int) -> int:
         """Lot steps; after the last scripted bar always the same."""
-        return SCRIPT[min(bar_time_ns, self._last) // HOUR % len(SCRIPT)]
+        return self._script[min(bar_time_ns, self._last) // HOUR % len(self._script)]
+
+    def step_value(self, bars: Any) -> tuple[float, ...]:
+        return (float(bars[0].close[-1]) * self._one_step,)
 
     def decide(
         self,
@@ -131,8 +141,8 @@ class Scripted:
             beyond=found.positions[0].beyond,
         )
         state = AccountRecord(bar, balance, balance, balance, balance, 0, 0, (position,))
-        decision = Decision("XAUUSD", bar, 0.0, held, target, reason, 0)
-        return Outlook(state, (decision,), "NORMAL", (close,), (close * self._step_value,))
+        decision = Decision(self._spec.name, bar, 0.0, held, target, reason, 0)
+        return Outlook(state, (decision,), "NORMAL", (close,), self.step_value(bars))
 
 
 class Stage:
@@ -270,7 +280,7 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
                 parts = _dead(parts, terminal)
         if terminal.finished:
             break
-        if not _quiet(terminal):
+        if not quiet(terminal):
             stayed = 0
         terminal.advance()
     judge(stage, terminal, life, path)
@@ -324,7 +334,7 @@ def _dead(parts: Any, terminal: Watched) -> None:
         parts[1].close()
 
 
-def _quiet(terminal: Watched) -> bool:
+def quiet(terminal: Watched) -> bool:
     return not (terminal._kept or terminal._armed or terminal._spells)
 
 
@@ -332,10 +342,10 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     life.broken += terminal.broken
     life.calls = terminal.calls
     life.held = int(terminal.account.book.positions["steps"][0, 0])
-    home = _executed(terminal.account)
+    home = executed_on(terminal.account)
     executed = Counter(home)
     for guest in terminal.guests:
-        executed.update(_executed(guest))
+        executed.update(executed_on(guest))
     with sqlite3.connect(path) as database:
         rows = dict(
             (magic, (state, steps))
@@ -357,7 +367,7 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
             )
     if len(bars) != len(set(bars)):
         life.broken.append("C4: a bar was decided twice")
-    _judge_once(executed, life)
+    judge_once(executed, life)
     foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
     _judge_account(terminal, life)
     with sqlite3.connect(path) as database:
@@ -365,22 +375,22 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     database.close()
     life.armed = last == (Form.ARMED.name,)
     wanted = stage.strategy.wanted(2**62)
-    disturbed = foreign or open_ or terminal.guests or not life.armed or not _quiet(terminal)
+    disturbed = foreign or open_ or terminal.guests or not life.armed or not quiet(terminal)
     if not disturbed and life.held != wanted:
         life.broken.append(f"A1: {life.held} lot steps after the quiet tail, wanted {wanted}")
 
 
-def _executed(account: SimulatedAccount) -> Counter[int]:
-    """Signed lot steps that were dealt on an account for each of our intents."""
+def executed_on(account: SimulatedAccount, tag: int = TAG) -> Counter[int]:
+    """Signed lot steps that were dealt on an account for each intent of a strategy."""
     executed = Counter[int]()
     for deal in account.deals:
-        if tag_of(deal.magic) == TAG:
+        if tag_of(deal.magic) == tag:
             sign = 1 if deal.type == mt5.DEAL_TYPE_BUY else -1
             executed[deal.magic] += sign * round(deal.volume * 100)
     return executed
 
 
-def _judge_once(executed: Counter[int], life: Life) -> None:
+def judge_once(executed: Counter[int], life: Life) -> None:
     """A1: of one decision's leg at most one attempt is executed, unless it was not all of it."""
     legs = Counter(magic & ~(7 << 4) for magic, steps in executed.items() if steps)
     twice = [leg for leg, count in legs.items() if count > 1]

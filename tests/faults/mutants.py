@@ -6,7 +6,7 @@ A mutant is a file of the package, a text that stands there once, and what stand
 from __future__ import annotations
 
 GATES, SWITCH = "live/gates.py", "risk/switch.py"
-BEYOND = "live/beyond.py"
+BEYOND, DESK = "live/beyond.py", "live/desk.py"
 RECONCILE, RESOLVE, LOOK = "live/reconcile.py", "live/resolve.py", "live/look.py"
 SENDING, EXPOSURE, CHAIN = "live/sending.py", "live/exposure.py", "live/chain.py"
 RUNNER, TRIGGERS, WATCH, WINDOW = (
@@ -127,8 +127,14 @@ MUTANTS: tuple[tuple[str, str, str], ...] = (
     # Triggers, feed and start.
     (TRIGGERS, "if starts > self.limits.starts_per_hour:", "if False:"),
     (TRIGGERS, "if not isfinite(findings.account.equity):", "if False:"),
-    (TRIGGERS, "if counts.executed_since(since) >= limits.executions_per_day:", "if False:"),
-    (RUNNER, "            must_be(account, settings.limits)\n", ""),
+    (TRIGGERS, "if self.desk.executed_since(since) >= limits.executions_per_day:", "if False:"),
+    ("live/settings.py", "        must_be(account, settings.limits)\n", ""),
+    (DESK, "value if len(known) == len(stakes) else math.nan,", "value,"),
+    (DESK, "sent_since(max(at_ns, s.counts.armed_since()))", "sent_since(at_ns)"),
+    ("live/core.py", " + seen.others.value,", ","),
+    ("live/found.py", "if tag_of(one.magic) in tags), 0.0)", "if False), 0.0)"),
+    (EXPOSURE, "return self.worst + abs(self.beyond)", "return self.worst"),
+    ("live/loop.py", "                runner.unanswered()\n", "                pass\n"),
     (RUNNER, "and self.switch.untouched()", ""),
     (WATCH, "if age > self.oldest_tick_ns:", "if False:"),
     (WATCH, "if age < -self.oldest_tick_ns:", "if False:"),

@@ -6,7 +6,9 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import company
 import harness
 import numpy as np
 
@@ -18,63 +20,71 @@ _NAMES = {fault: name for name, fault in NAMES.items()}
 Plan = dict[int, str]
 
 
+#: One strategy on a netting or a hedging account, or two on a netting one.
+STAGES = ("netting", "hedging", "company")
+
+
 @cache
-def stage(hedging: bool = False) -> harness.Stage:
-    return harness.Stage(hedging)
+def _stage(on: str) -> Any:
+    return company.Stage() if on == "company" else harness.Stage(hedging=on == "hedging")
 
 
-def broken(plan: Plan, path: Path, *, hedging: bool = False) -> list[str]:
+def life(faults: Mapping[int, Fault], path: Path, on: str) -> harness.Life:
+    """A life under a plan; ``path`` is its journal's, or that of a folder of journals."""
+    play = company.play if on == "company" else harness.play
+    return play(_stage(on), faults, path)
+
+
+def broken(plan: Plan, path: Path, *, on: str = "netting") -> list[str]:
     """What a plan breaks, in words."""
-    faults = {number: NAMES[name] for number, name in plan.items()}
-    return harness.play(stage(hedging), faults, path).broken
+    return life({number: NAMES[name] for number, name in plan.items()}, path, on).broken
 
 
-def smallest(plan: Plan, path: Path, *, hedging: bool = False) -> tuple[str, list[str]]:
+def smallest(plan: Plan, path: Path, *, on: str = "netting") -> tuple[str, list[str]]:
     """The command that replays the smallest part of a plan that fails still, and what it breaks."""
 
     def breaks(part: Mapping[int, Fault]) -> list[str]:
-        return broken(_named(part), path, hedging=hedging)
+        return broken(_named(part), path, on=on)
 
     faults = {number: NAMES[name] for number, name in plan.items()}
     least = _named(shrunk(faults, lambda part: bool(breaks(part))))
     pairs = ",".join(f"{number}={name}" for number, name in sorted(least.items()))
-    book = " --hedging" if hedging else ""
-    command = f"python benchmarks/fault_schedules.py --replay '{pairs}'{book}"
-    return command, broken(least, path, hedging=hedging)
+    command = f"python benchmarks/fault_schedules.py --on {on} --replay '{pairs}'"
+    return command, broken(least, path, on=on)
 
 
 def _named(plan: Mapping[int, Fault]) -> Plan:
     return {number: _NAMES[fault] for number, fault in plan.items()}
 
 
-def single_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+def single_plans(rng: np.random.Generator, count: int, on: str = "netting") -> Iterator[Plan]:
     """All single faults, or so many of them by chance."""
-    yield from _named_sample(rng, count, 1)
+    yield from _named_sample(rng, count, 1, on)
 
 
-def pair_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+def pair_plans(rng: np.random.Generator, count: int, on: str = "netting") -> Iterator[Plan]:
     """All pairs, or so many of them by chance."""
-    yield from _named_sample(rng, count, 2)
+    yield from _named_sample(rng, count, 2, on)
 
 
-def random_plans(rng: np.random.Generator, count: int) -> Iterator[Plan]:
+def random_plans(rng: np.random.Generator, count: int, on: str = "netting") -> Iterator[Plan]:
     """Three to eight faults each."""
     for _ in range(count):
-        yield _named(random_plan(rng, _calls(), tuple(NAMES.values())))
+        yield _named(random_plan(rng, calls(on), tuple(NAMES.values())))
 
 
 @cache
-def _calls() -> dict[int, str]:
+def calls(on: str = "netting") -> dict[int, str]:
     """Of an undisturbed life, by number."""
     with tempfile.TemporaryDirectory() as folder:
-        return dict(enumerate(harness.play(stage(), {}, Path(folder) / "journal.db").calls))
+        return dict(enumerate(life({}, Path(folder) / "journal.db", on).calls))
 
 
-def _named_sample(rng: np.random.Generator, count: int, size: int) -> Iterator[Plan]:
+def _named_sample(rng: np.random.Generator, count: int, size: int, on: str) -> Iterator[Plan]:
     """``count`` distinct plans of ``size`` faults, all of them where there are not more."""
     fitting = [
         (number, name)
-        for number, function in _calls().items()
+        for number, function in calls(on).items()
         for name, fault in NAMES.items()
         if fault.applies(function)
     ]

@@ -39,7 +39,7 @@ class Looks:
         hands = Hands(
             lambda _: terminal.advance(), lambda: None, lambda: None, self.over, self.far_switch
         )
-        keep_looking(self.one.runner, hands, self, 5.0)
+        keep_looking([self.one.runner], hands, self, 5.0)
 
 
 @pytest.fixture

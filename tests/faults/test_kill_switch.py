@@ -13,7 +13,7 @@ import pytest
 from mtquant.brokers.base import Outcome
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.gates import Checker
-from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.kill_switch import Form, KillSwitch, on_signals
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_E4_a_signal_is_enough(switch, number, form):
     chosen = getattr(signal, number)
     before = {one: signal.getsignal(one) for one in (signal.SIGUSR1, signal.SIGUSR2)}
     try:
-        switch.on_signals()
+        on_signals([switch])
         os.kill(os.getpid(), chosen)
         assert switch.read() is form and KillSwitch(switch._beside).read() is form
     finally:

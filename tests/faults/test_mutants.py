@@ -14,6 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 KILLERS = (
     "tests/faults/test_gates.py",
+    "tests/faults/test_desk.py",
     "tests/faults/test_kill_switch.py",
     "tests/faults/test_feed.py",
     "tests/faults/test_disk.py",

@@ -16,19 +16,19 @@ import schedules
 # As many lives as fit the ordinary run; the rest are in the slow one.
 ORDINARY = {"single_plans": 600, "pair_plans": 300, "random_plans": 300}
 SLOW = {"single_plans": 600, "pair_plans": 1_200, "random_plans": 1_200}
-ON_HEDGING, SLOW_ON_HEDGING = 60, 600
+ELSEWHERE, SLOW_ELSEWHERE = 40, 400
 PARTS = 8  # of the ordinary run, so that cores share them
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
 
 
 def must_hold(
-    kind: str, count: int, part: int, parts: int, path: Path, hedging: bool = False
+    kind: str, count: int, part: int, parts: int, path: Path, on: str = "netting"
 ) -> None:
-    rng = np.random.default_rng([SEED, len(kind), hedging])
+    rng = np.random.default_rng([SEED, len(kind), schedules.STAGES.index(on)])
     found = []
-    for number, plan in enumerate(getattr(schedules, kind)(rng, count)):
-        if number % parts == part and schedules.broken(plan, path, hedging=hedging):
-            found.append(schedules.smallest(plan, path, hedging=hedging))
+    for number, plan in enumerate(getattr(schedules, kind)(rng, count, on)):
+        if number % parts == part and schedules.broken(plan, path, on=on):
+            found.append(schedules.smallest(plan, path, on=on))
             if len(found) == 3:
                 break
     assert not found, "\n".join(f"{command}\n    {broken}" for command, broken in found)
@@ -58,15 +58,17 @@ def test_A1_A2_A3_B1_F4_many_schedules_of_faults(kind, part, tmp_path):
 
 
 @pytest.mark.parametrize("part", range(4))
-def test_A1_A2_A3_B1_F4_schedules_on_a_hedging_account(part, tmp_path):
-    must_hold("random_plans", ON_HEDGING, part, 4, tmp_path / "journal.db", hedging=True)
+@pytest.mark.parametrize("on", ["hedging", "company"])
+def test_A1_A2_A3_B1_F4_schedules_on_other_accounts(on, part, tmp_path):
+    must_hold("random_plans", ELSEWHERE, part, 4, tmp_path / "journal.db", on)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("part", range(8))
-def test_A1_A2_A3_B1_F4_many_schedules_on_a_hedging_account(part, tmp_path):
-    must_hold("random_plans", SLOW_ON_HEDGING, part, 8, tmp_path / "journal.db", hedging=True)
+@pytest.mark.parametrize("on", ["hedging", "company"])
+def test_A1_A2_A3_B1_F4_many_schedules_on_other_accounts(on, part, tmp_path):
+    must_hold("random_plans", SLOW_ELSEWHERE, part, 8, tmp_path / "journal.db", on)
 
 
 @pytest.mark.parametrize("after", [False, True])
@@ -93,7 +95,7 @@ def test_A1_A3_death_at_every_call(stage, tmp_path, after):
 )
 def test_A5_a_late_fill_in_a_history_that_lags(tmp_path, delay, lag):
     """Absence from history is no proof: the order counts until it is found or cannot come."""
-    sends = [n for n, name in schedules._calls().items() if name == "order_send"]
+    sends = [n for n, name in schedules.calls().items() if name == "order_send"]
     for send in sends[::4]:
         plan = {send: delay, send + 1: lag}
         assert not schedules.broken(plan, tmp_path / "journal.db"), plan

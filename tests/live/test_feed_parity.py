@@ -119,7 +119,7 @@ class Broker:
 
         hands = Hands(sleep, lambda: None, lambda: None, self.over(looks, bars))
         paper = FeedPaper(feed, self.account, start, strategy.bars_kept, self.on_trouble)
-        keep_looking(paper, hands, self, 5.0)
+        keep_looking([paper], hands, self, 5.0)
 
     def over(self, looks, bars):
         return lambda: self.module.finished or looks[0] >= bars
