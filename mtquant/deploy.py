@@ -35,7 +35,7 @@ from mtquant.live.decide import Strategy
 from mtquant.live.journal import Journal
 from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_bars, paper_runner
-from mtquant.live_deploy import real_world, trade_live
+from mtquant.live_deploy import connect_guarded, real_world, trade_live
 from mtquant.live_plan import LivePlan, plan_live, refuse_few_steps
 from mtquant.paper_deploy import feed_paper
 from mtquant.paper_line import plan_paper
@@ -90,7 +90,7 @@ def deploy(
         pairs = [(one, env) for one, (env, _) in zip(found, tightened, strict=True)]
         plan = plan_live(pairs, account, out, every)
         _confirm(plan, [line for _, told in tightened for line in told], confirm)
-        return trade_live(plan, Console(), real_world())
+        return trade_live(plan, Console(), real_world(connect_guarded))
     if len(found) > 1:
         raise ConfigError("on paper each bundle has an account of its own; give one --bundle")
     (chosen,) = found

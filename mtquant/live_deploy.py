@@ -24,12 +24,12 @@ from rich.live import Live
 
 from mtquant.brokers.accounts import AccountEntry, Credentials
 from mtquant.brokers.base import AccountState, Instrument
-from mtquant.brokers.connect import connect, far_switch
+from mtquant.brokers.connect import connect, far_switch, guarded_module
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.reading import Pace, Reads
 from mtquant.brokers.server_clock import ServerClock, measure
 from mtquant.brokers.specs import live_spec, refuse_other_contract
-from mtquant.commands.live import KEY
+from mtquant.commands.live import KEY, LIVE
 from mtquant.config.assemble import full_size_steps, market_of
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig
@@ -70,8 +70,18 @@ class World:
     over: Callable[[], bool]
 
 
-def real_world() -> World:
-    """This machine's; SIGTERM and Ctrl-C end the looking, positions and stops stay as they are."""
+def connect_guarded(entry: AccountEntry, credentials: Credentials) -> Any:
+    """To an account; a terminal on this machine is reached through a bridge of its own."""
+    provide = partial(guarded_module, folder=LIVE / f"{entry.name}-bridge")
+    return connect(entry, credentials, provide)
+
+
+def real_world(reach: Callable[[AccountEntry, Credentials], Any] = connect) -> World:
+    """This machine's; SIGTERM and Ctrl-C end the looking, positions and stops stay as they are.
+
+    Args:
+        reach: Connects to an account.
+    """
     ended: list[int] = []
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -79,7 +89,7 @@ def real_world() -> World:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    return World(time.time_ns, time.monotonic_ns, time.sleep, connect, lambda: bool(ended))
+    return World(time.time_ns, time.monotonic_ns, time.sleep, reach, lambda: bool(ended))
 
 
 def trade_live(plan: LivePlan, console: Console, world: World) -> None:

@@ -1,7 +1,8 @@
 """From an account's entry to a module that is logged in to exactly that account.
 
 The module is the official one where a terminal runs on this machine (Windows, or Python under
-Wine) and the bridge's client where the entry names a URL. Whatever answers is compared with the
+Wine), for who trades behind a bridge of its own, and the bridge's client where the entry names a
+URL. Whatever answers is compared with the
 entry before anybody gets to use it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import ntpath
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, one_line, s
 from mtquant.risk.switch import Form
 
 Provide = Callable[[AccountEntry, Credentials], Any]
+
+PASSWORD = "MTQUANT_TERMINAL_PASSWORD"
+"""In the environment of a bridge that is started here, and of nobody else."""
 
 
 def module_of(entry: AccountEntry, credentials: Credentials) -> Any:
@@ -38,6 +43,27 @@ def module_of(entry: AccountEntry, credentials: Credentials) -> Any:
             "URL under 'bridge' in configs/brokers.yaml"
         ) from None
     return MetaTrader5
+
+
+def guarded_module(entry: AccountEntry, credentials: Credentials, folder: Path) -> Any:
+    """The same, where a terminal on this machine that hangs may not stop who trades.
+
+    Args:
+        entry: The account.
+        credentials: Its secrets.
+        folder: Of the bridge that is started for it, if one is.
+    """
+    from mtquant.brokers.bridge.own import OwnBridge
+
+    if entry.bridge is not None or find_spec("MetaTrader5") is None:
+        return module_of(entry, credentials)
+    options, hidden = ["--login", str(entry.login), "--server", entry.server], {}
+    if entry.terminal is not None:
+        options += ["--terminal", entry.terminal]
+    if credentials.password is not None:
+        options += ["--password-env", PASSWORD]
+        hidden[PASSWORD] = credentials.password.get_secret_value()
+    return OwnBridge(options, folder, hidden)
 
 
 def _bridge(entry: AccountEntry, address: BridgeAddress, credentials: Credentials) -> Any:

@@ -7,6 +7,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -93,6 +94,9 @@ def serve_command(
     password_env: Annotated[
         str | None, typer.Option(help="Environment variable of the password.")
     ] = None,
+    until_stdin_ends: Annotated[
+        bool, typer.Option("--until-stdin-ends", help="Stop with whoever started it.")
+    ] = False,
 ) -> None:
     """Offer the terminal on this machine over HTTP until stopped."""
     settings = _settings(
@@ -116,7 +120,15 @@ def serve_command(
     scheme = "http" if cert is None else "https"
     shown = f"[{host}]" if ":" in host else host
     Console().print(f"bridge on {scheme}://{shown}:{made.port}", markup=False, soft_wrap=True)
+    if until_stdin_ends:
+        Thread(target=_stop_with_stdin, args=[made], name="bridge-stdin", daemon=True).start()
     made.run()
+
+
+def _stop_with_stdin(server: BridgeServer) -> None:
+    while sys.stdin.buffer.read(1024):
+        pass
+    server.stop()
 
 
 def _settings(**chosen: Any) -> ServerSettings:

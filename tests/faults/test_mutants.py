@@ -39,17 +39,26 @@ def test_every_mutant_changes_one_place():
 PLAYED = range(len(mutants.MUTANTS)) if os.environ.get("MTQUANT_MUTANTS") else range(0, 18, 4)
 
 
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """One copy for all mutants: kernels are compiled for the folder that they lie in."""
+    folder = tmp_path_factory.mktemp("copy")
+    for name in ("mtquant", "tests", "configs", "envs"):
+        shutil.copytree(ROOT / name, folder / name)
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("number", PLAYED)
-def test_a_mutant_is_killed(number, tmp_path):
+def test_a_mutant_is_killed(number, copy):
     file, old, new = mutants.MUTANTS[number]
-    for folder in ("mtquant", "tests", "configs", "envs"):
-        shutil.copytree(ROOT / folder, tmp_path / folder)
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    path = tmp_path / "mtquant" / file
-    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    path = copy / "mtquant" / file
+    whole = path.read_text(encoding="utf-8")
+    path.write_text(whole.replace(old, new), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(copy)}
     command = [sys.executable, "-m", "pytest", "-x", "-n", "0", "-p", "no:cacheprovider", *KILLERS]
-    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True)
+    path.write_text(whole, encoding="utf-8")
     assert ran.returncode == 1, f"{file}: {old!r} -> {new!r} survives\n{ran.stdout[-2000:]}"
