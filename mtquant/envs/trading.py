@@ -95,7 +95,6 @@ class TradingEnv(gym.Env[Float32, Float32]):
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(symbols),), np.float32)
         self._lot_steps = [spec.lot_step for spec in scenario.market.specs]
         self._times = scenario.times
-        self._shape = self.action_space.shape
         self._status = TRUNCATED
 
     def reset(
@@ -116,8 +115,6 @@ class TradingEnv(gym.Env[Float32, Float32]):
         """One bar."""
         if self._status != RUNNING:
             raise gym.error.ResetNeeded("the episode is over; call reset() first")
-        if getattr(action, "shape", None) != self._shape:
-            action = np.asarray(action, np.float32).reshape(self._shape)
         observation, reward, status = self._simulator.step_lane(0, action)
         info = self._info()
         if status == RUNNING:

@@ -205,9 +205,27 @@ def show(book: Book, i: int, shown: Float64) -> None:
 
 @kernel
 def step_one(
-    book: Book, tape: Tape, i: int, actions: Float32, out: Float32, shown: Float64
+    book: Book,
+    tape: Tape,
+    i: int,
+    action: Float32,
+    actions: Float32,
+    out: Float32,
+    shown: Float64,
 ) -> tuple[float, int]:
-    """One bar of one lane and what is seen after it; no reset."""
+    """One bar of one lane and what is seen after it; no reset.
+
+    Args:
+        book: State.
+        tape: Market and rules.
+        i: Lane.
+        action: ``[S]``, of this lane.
+        actions: ``[N, S]``, of all lanes; this lane's are overwritten.
+        out: ``[N, O]``.
+        shown: See :func:`show`.
+    """
+    for s in range(actions.shape[1]):
+        actions[i, s] = action[s]
     reward, status = step(book, tape, i, actions)
     observe(book, tape, i, out)
     show(book, i, shown)

@@ -87,7 +87,7 @@ class Simulator:
         self._buffers = [np.zeros((lanes, self.width), np.float32) for _ in range(2)]
         self._final = np.zeros((lanes, self.width), np.float32)
         # One lane's rows of these, made once: a view costs as much as the step's entry.
-        self._asked, self._seen = list(self._actions), list(self._final)
+        self._seen, self._one = list(self._final), (symbols,)
         # What people are told of the lane that moved last, see ``episodes.show``.
         self.shown = np.zeros(4 + 2 * symbols)
         if (reward is not None) != (rules["reward_kind"] == CUSTOM):
@@ -96,7 +96,8 @@ class Simulator:
 
     @cached_property
     def _step_one(self) -> Any:
-        arguments = (self._actions, self._final, self.shown)
+        strided = np.zeros((*self._one, 2), np.float32)[:, 0]  # whatever an action's layout is
+        arguments = (strided, self._actions, self._final, self.shown)
         return resolved(step_one, self.book, self.tape, 0, *arguments)
 
     @cached_property
@@ -142,14 +143,16 @@ class Simulator:
 
         Args:
             lane: Which.
-            action: ``[S]``, any numbers.
+            action: ``[S]``, or what can be made that.
 
         Returns:
             Observation (a view that the next call overwrites), reward and status.
         """
-        self._asked[lane][...] = action
-        actions, seen = self._actions, self._final
-        reward, status = self._step_one(self.book, self.tape, lane, actions, seen, self.shown)
+        if getattr(action, "dtype", None) is not FLOAT32 or action.shape != self._one:
+            action = np.asarray(action, np.float32).reshape(self._one)
+        reward, status = self._step_one(
+            self.book, self.tape, lane, action, self._actions, self._final, self.shown
+        )
         if self._payer is not None:
             reward = float(self._payer.pay(lane, lane + 1)[lane])
         return self._seen[lane], reward, status
@@ -171,7 +174,7 @@ class Simulator:
         """One bar of every lane, and how many episodes it ended."""
         book, tape, out = self.book, self.tape, self._next_buffer()
         rewards, statuses, over = self._results()
-        if actions.dtype != FLOAT32 or not actions.flags.c_contiguous:
+        if actions.dtype is not FLOAT32 or not actions.flags.c_contiguous:
             actions = np.ascontiguousarray(actions, np.float32)
         if actions.shape != self._actions.shape:
             raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
