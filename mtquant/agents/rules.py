@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mtquant.agents.base import Agent, Float32
 from mtquant.errors import ConfigError, unknown
+from mtquant.sim.observation import SYMBOL_FEATURES
 
 
 class Rule:
@@ -36,6 +37,7 @@ class Rule:
         deterministic: bool = False,
     ) -> tuple[Float32, Any]:
         """The action, see :meth:`mtquant.agents.base.Agent.predict`."""
+        # Input by input, each with all symbols; the account's columns come symbol by symbol.
         columns = observation[: self.symbols * len(self.inputs)].reshape(-1, self.symbols).T
         held = self._held(observation)
         actions = [self.exposure(row, now) for row, now in zip(columns, held, strict=True)]
@@ -51,8 +53,8 @@ class Rule:
         raise NotImplementedError
 
     def _held(self, observation: Float32) -> Float32:
-        account = observation[self.symbols * len(self.inputs) :]
-        return account[: 3 * self.symbols : 3]
+        account, width = observation[self.symbols * len(self.inputs) :], len(SYMBOL_FEATURES)
+        return account[: width * self.symbols : width]
 
 
 class Flat(Rule):

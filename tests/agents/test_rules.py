@@ -6,16 +6,23 @@ import numpy as np
 import pytest
 
 from mtquant.agents.base import Agent
-from mtquant.agents.rules import RULES, BuyAndHold, EmaCross, Flat, RsiReversion, build_rule
-from mtquant.config.load import available, load_agent
+from mtquant.agents.rules import RULES, BuyAndHold, EmaCross, Flat, RsiReversion, Rule, build_rule
+from mtquant.backtest.run import run_agent
+from mtquant.config.data import given_market
+from mtquant.config.load import available, load_agent, load_symbols
+from mtquant.config.schema import EnvConfig
+from mtquant.envs.scenario import Scenario
 from mtquant.errors import ConfigError
+from mtquant.market.simulated import SimulatedMarket
+from mtquant.sim.observation import SYMBOL_FEATURES
 
 HOLD = float("nan")
 
 
 def act(agent: Agent, *columns: float, held: tuple[float, ...] = (0.0,)) -> list[float]:
     """The action on an observation of these columns and positions."""
-    account = [x for position in held for x in (position, 0.0, 0.0)]
+    rest = [0.0] * (len(SYMBOL_FEATURES) - 1)
+    account = [x for position in held for x in (position, *rest)]
     observation = np.array([*columns, *account, 0.0, 0.0, 0.0], np.float32)
     action, state = agent.predict(observation)
     assert state is None
@@ -110,3 +117,31 @@ def test_a_wrong_rule_is_one_sentence(kind, params, said):
         build_rule(kind, params, 1)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Listens(Rule):
+    """Long of the first symbol, short of the second, and keeps what it is shown of each."""
+
+    inputs = ("ema_gap_20_50", "rsi_14")
+
+    def __init__(self, symbols: int = 1) -> None:
+        super().__init__(symbols)
+        self.shown: list[tuple[float, ...]] = []
+
+    def exposure(self, inputs, held):
+        self.shown.append((float(inputs[0]), float(inputs[1]), held))
+        return 1.0 if len(self.shown) % 2 else -1.0
+
+
+def test_each_symbol_is_shown_its_own_columns_and_position():
+    """Through a real env of two symbols, whose layout no rule may guess."""
+    table, symbols = load_symbols(), ("XAUUSD", "EURUSD")
+    bars = [SimulatedMarket(name, "H1", 700, 3).bars(table[name]) for name in symbols]
+    env = EnvConfig(name="two", symbols=symbols, features=("rsi", "ema_gap"), stops={})
+    scenario, agent = Scenario.fit_all(env, given_market(env, bars)), Listens(2)
+    run_agent(agent, scenario, scenario.rows("all"))
+    gold, euro = np.array(agent.shown[2::2]), np.array(agent.shown[3::2])
+    for shown, side in ((gold, 1.0), (euro, -1.0)):
+        assert np.abs(shown[:, 0]).max() < 0.5 and 1.0 < shown[:, 1].min(), "gap, then RSI"
+        assert (np.sign(shown[:, 2]) == side).mean() > 0.9
+    assert not np.array_equal(gold[:, 1], euro[:, 1])
