@@ -130,13 +130,13 @@ class Listens(Rule):
 
     def exposure(self, inputs, held):
         self.shown.append((float(inputs[0]), float(inputs[1]), held))
-        return 1.0 if len(self.shown) % 2 else -1.0
+        return 0.4 if len(self.shown) % 2 else -0.4
 
 
 def test_each_symbol_is_shown_its_own_columns_and_position():
     """Through a real env of two symbols, whose layout no rule may guess."""
     table, symbols = load_symbols(), ("XAUUSD", "EURUSD")
-    bars = [SimulatedMarket(name, "H1", 700, 3).bars(table[name]) for name in symbols]
+    bars = [SimulatedMarket(name, "H1", 900, 3).bars(table[name]) for name in symbols]
     env = EnvConfig(name="two", symbols=symbols, features=("rsi", "ema_gap"), stops={})
     scenario, agent = Scenario.fit_all(env, given_market(env, bars)), Listens(2)
     run_agent(agent, scenario, scenario.rows("all"))
