@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Studies of what agents learn.", no_args_is_help=True)
 
 STUDIES = Path("runs/study")
+PIPED_WIDTH = 160
 
 
 @app.callback()
@@ -60,7 +61,8 @@ def planted(
     table = folding_table(*COLUMNS, title="planted markets")
     for result in results:
         table.add_row(*cells(result))
-    console.print(table)
+    # A pipe has no width of its own, and a row of this table is one line to whoever reads it there.
+    Console(width=None if console.is_terminal else PIPED_WIDTH).print(table)
     _write(results, render_study(results), out)
     console.print(f"written  {out / 'study.json'}\n         {out / 'study.html'}", soft_wrap=True)
 

@@ -134,14 +134,19 @@ class RowResult:
 
     @property
     def verdict(self) -> str:
-        """What was asked, and ``holds`` or ``fails``; empty where nothing was."""
+        """What was asked, and ``holds`` or ``fails``; empty where nothing was.
+
+        One seed has no interval, so it settles nothing.
+        """
         if self.row.stays_flat:
             holds = self.flat_share >= FLAT_SHARE and self.interval("value").low <= 0.0
             return f"flat in {self.flat_share:.0%} of seeds: {'holds' if holds else 'fails'}"
         if self.row.least_share is None or self.share is None:
             return ""
-        holds = self.share.low >= self.row.least_share
-        return f"at least {self.row.least_share:.0%}: {'holds' if holds else 'fails'}"
+        asked = f"at least {self.row.least_share:.0%}"
+        if len(self.trials) == 1:
+            return f"{asked}: take more seeds"
+        return f"{asked}: {'holds' if self.share.low >= self.row.least_share else 'fails'}"
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values."""
