@@ -299,7 +299,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         CHAIN,
         "self._seal(before)\n",
         "self._seal(before)\n            self._anchor.write(self._head)\n",
-        "commands/test_deploy_live.py::test_the_runbooks_limits_are_limits",
+        "faults/test_sigkill.py::test_A1_A3_F4_a_killed_process_loses_and_doubles_nothing",
     ),
     (
         CHAIN,

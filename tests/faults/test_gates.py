@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import mtquant
@@ -227,6 +227,7 @@ def test_C1_an_old_quote_stops_increases(hand, monkeypatch):
         assert verdict(one, asked_for(one, -1, held=1)) == ""
 
 
+@example(held=5, unanswered=[-3], steps=-5)
 @given(
     held=st.integers(-20, 20),
     unanswered=st.lists(st.integers(-20, 20), max_size=5),
