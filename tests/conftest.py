@@ -39,17 +39,21 @@ if TYPE_CHECKING:
 # Tests compute; what they keep would stay in the user's own cache.
 os.environ["MTQUANT_FEATURE_CACHE"] = "0"
 
-# Files of half a minute and more begin first, so that no core waits for the last of them.
+# Files of half a minute and more begin first, the longest before the others, so that no core waits
+# for the last of them.
 LONG = """
-    test_schedules test_mutants test_four_faces test_kill test_readme test_crashes test_feed_parity
-    test_paper_parity test_portfolio_parity test_feature_parity test_detector test_kernel_properties
+    test_sigkill test_four_faces test_schedules test_finrl_agent test_many_cases test_mutants
+    test_kill test_bridge_parity test_readme test_crashes test_feed_parity test_paper_parity
+    test_portfolio_parity test_feature_parity test_detector test_reward_selects test_bridge_schema
+    test_without_jit test_train test_same_result test_fuzz test_hostile test_kernel_properties
 """.split()
 
 TUESDAY_NOON = "2024-01-02T12:00"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.stem not in LONG)
+    places = {name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
 MakeSpec = Callable[..., SymbolSpec]
