@@ -23,7 +23,7 @@ from mtquant.errors import ConfigError
 from mtquant.live.decide import Strategy
 from mtquant.live.paper_account import Making
 from mtquant.live_deploy import World
-from mtquant.live_plan import strategy_name
+from mtquant.live_plan import Traded, strategy_name
 from mtquant.market.clock import Clock
 from mtquant.market.panel import Panel
 from mtquant.market.timeframe import Timeframe
@@ -31,34 +31,20 @@ from mtquant.sim.account import Tape
 
 
 @dataclass(frozen=True)
-class PaperPlan:
-    """What is to be traded on whose bars.
+class PaperPlan(Traded):
+    """A bundle that is to trade on paper, and whose bars it reads.
+
+    Its folder holds the record and the report, too.
 
     Attributes:
-        bundle: The agent and all that it was trained with.
-        env: The bundle's, tightened or not.
         risk: What was tightened.
         entry: The account whose bars they are.
-        folder: Of journal, record, log and report.
         every: Seconds between two looks for a closed bar.
     """
 
-    bundle: Bundle
-    env: EnvConfig
     risk: tuple[str, ...]
     entry: AccountEntry
-    folder: Path
     every: float
-
-    @property
-    def name(self) -> str:
-        """Of the strategy."""
-        return strategy_name(self.bundle)
-
-    @property
-    def journal(self) -> Path:
-        """The journal's file."""
-        return self.folder / "journal.sqlite3"
 
     def strategy(self) -> Strategy:
         """Decides."""
@@ -113,7 +99,7 @@ def plan_paper(
         )
     entry = load_accounts()[account].refuse_unfilled()
     place = folder or Path("paper") / f"{account}-{strategy_name(bundle)}"
-    return PaperPlan(bundle, env, risk, entry, place, every)
+    return PaperPlan(bundle, env, place, risk, entry, every)
 
 
 class ReadingLine:

@@ -18,7 +18,6 @@ from harness import BARS, LIMITS, SCRIPT, SPEC, TAIL, Life, Scripted, executed_o
 from mtquant.brokers.base import Instrument
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.terminal.fault_kinds import FaultPlan
-from mtquant.brokers.terminal.faults import FaultyTerminal
 from mtquant.brokers.terminal.read_faults import ProcessDied
 from mtquant.brokers.terminal.state import AccountTerms
 from mtquant.config.assemble import assemble_tape
@@ -101,29 +100,22 @@ class Stage:
         )
 
 
-class Watched(FaultyTerminal):
-    """Looks at its own account after whatever happens."""
+class Watched(harness.Watched):
+    """Looks at both strategies' positions after whatever happens, and at their journals."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self.broken: list[str] = []
-        self._looked, self._ids = 1, set[int]()
-        self._own, self._foreign = np.zeros(2), np.zeros(2)
+        self._own, self._others = np.zeros(2), np.zeros(2)
+        self._folder = Path()
 
-    def advance(self) -> None:
-        super().advance()
-        self.look()
+    def look_into(self, path: Path) -> None:
+        """Read the journals of a folder."""
+        self._folder = path
 
-    def _call(self, function: Any, args: Any, kwargs: Any) -> Any:
-        if function.__name__ == "order_send" and "magic" in args[0]:
-            magic = args[0]["magic"]
-            if magic in self._ids:
-                self.broken.append(f"A2: intent {magic} is sent twice")
-            self._ids.add(magic)
-        try:
-            return super()._call(function, args, kwargs)
-        finally:
-            self.look()
+    def states(self, magic: int) -> list[tuple[str]]:
+        path = self._folder / f"{NAMES[TAGS.index(tag_of(magic))]}.db"
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
+            return journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
 
     def look(self) -> None:
         """B1: what both hold together is worth no more than the account's limit."""
@@ -132,13 +124,13 @@ class Watched(FaultyTerminal):
             s = 0 if deal.symbol == "XAUUSD" else 1
             signed = round(deal.volume * 100) * (1 if deal.type == 0 else -1)
             if tag_of(deal.magic) not in TAGS:
-                self._foreign[s] += abs(signed)
+                self._others[s] += abs(signed)
             elif tag_of(deal.magic) != TAGS[s]:
                 self.broken.append(f"B7: {NAMES[1 - s]} traded {deal.symbol}")
             else:
                 self._own[s] += signed
         self._looked = len(deals)
-        allowed = MOST_VALUE * DRIFT + float(self._foreign @ self._step_values())
+        allowed = MOST_VALUE * DRIFT + float(self._others @ self._step_values())
         if self._worth() > max(before, allowed):
             self.broken.append(f"B1: positions are worth {self._worth():,.0f}")
 
@@ -174,6 +166,7 @@ def play(stage: Stage, plan: FaultPlan, folder: Path) -> Life:
     for old in folder.iterdir():
         old.unlink()
     life, terminal, hears = Life(), stage.terminal(plan), _Hears()
+    terminal.look_into(folder)
     with suppress(ProcessDied, ConnectionError):
         terminal.initialize()
 

@@ -216,10 +216,14 @@ class Watched(FaultyTerminal):
         if magic in self._ids:
             self.broken.append(f"A2: intent {magic} is sent twice")
         self._ids.add(magic)
-        assert self.journal is not None
-        rows = self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
+        rows = self.states(magic)
         if rows not in ([("sending",)], [("spare",)]):
             self.broken.append(f"A3: {magic} is sent and the journal says {rows}")
+
+    def states(self, magic: int) -> list[tuple[str]]:
+        """What the journal says of an intent."""
+        assert self.journal is not None
+        return self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
 
     def look(self) -> None:
         """B1: never more than the limit, but for what somebody else has done."""

@@ -27,6 +27,7 @@ class Office:
         self.stage, self.folder = company.Stage(), folder
         self.limits = company.COMPANY_LIMITS.model_copy(update=limits)
         self.terminal = self.stage.terminal({})
+        self.terminal.look_into(folder)
         self.terminal.initialize()
         self.process = ExitStack()
         self.runners = self.start()
