@@ -88,16 +88,7 @@ class Runner:
         self._desk.join(self._seat)
         self.switch = KillSwitch(journal.path)
         self._core = Core(strategy, self._instruments, tag)
-        self._reconciler = Reconciler(
-            broker,
-            journal,
-            self._instruments,
-            tag,
-            grace_bars=settings.grace_bars,
-            hedging=strategy.env.account.book == "hedging",
-            managed=strategy.managed,
-            desk=self._desk,
-        )
+        self._reconciler = self._reconciler_for(tag)
         oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
         self._watch = Watch(
             broker, self._instruments, timeframe, oldest, settings.clock == REAL_CLOCK
@@ -116,6 +107,20 @@ class Runner:
             else Triggers(self.switch, journal, limits, self._desk, tag, monotonic_ns or clock)
         )
         self._start(account)
+
+    def _reconciler_for(self, tag: int) -> Reconciler:
+        """What compares journal and broker."""
+        strategy = self._strategy
+        return Reconciler(
+            self._broker,
+            self._journal,
+            self._instruments,
+            tag,
+            grace_bars=self._settings.grace_bars,
+            hedging=strategy.env.account.book == "hedging",
+            managed=strategy.managed,
+            desk=self._desk,
+        )
 
     def _sender_for(self, account: AccountState, writer: WriterLock | None) -> Sender:
         """The gates, and the way through them."""
