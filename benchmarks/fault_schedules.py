@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replay", default="")
-    parser.add_argument("--on", choices=schedules.STAGES, default="netting")
+    parser.add_argument("--on", choices=schedules.STAGES, default="brief")
     options = parser.parse_args()
     if options.replay:
         return replay(options.replay, options.on)

@@ -18,8 +18,8 @@ from mtquant.config.limits import LimitsConfig, open_minutes
 from mtquant.config.load import Found, find, load_symbols, read_yaml, validate
 from mtquant.config.rules import BreakerConfig, SizingConfig
 from mtquant.config.schema import EnvConfig
-from mtquant.errors import ConfigError, unknown
-from mtquant.market.model import Frozen
+from mtquant.errors import ConfigError, one_line, unknown
+from mtquant.market.model import Frozen, folder_name
 from mtquant.risk.gates import EVERY_SYMBOL
 
 RISK = "configs/risk.yaml"
@@ -76,6 +76,14 @@ def load_risk(name: str) -> tuple[RiskProfile, Found]:
     listed = read_yaml(found.path)
     if not isinstance(listed, dict):
         raise ConfigError(f"'{found.path}' must map names of risk profiles to their settings")
+    for one in listed:
+        if not isinstance(one, str):
+            said = f"the name of the profile {one_line(repr(one), 60)} must be a text"
+            raise ConfigError(f"'{found.path}': {said}; put it in quotes")
+        try:
+            folder_name(one)
+        except ValueError as error:
+            raise ConfigError(f"'{found.path}': {error}") from None
     if name not in listed:
         raise ConfigError(unknown("risk profile", name, map(str, listed)))
     where = f"{found.path}: {name}"

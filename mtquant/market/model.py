@@ -23,6 +23,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
+LARGEST = 2**53  # whole number that a float holds, and far inside the kernel's 64 bits
 RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
 
 
@@ -111,8 +112,10 @@ def _misfit(value: Any, kind: Any) -> str:
         return "true or false stands where another kind of value must"
     if kind in (int, float) and not isinstance(value, int | float):
         return "a number must stand here, without quotes"
+    if kind is int and isinstance(value, int) and abs(value) > LARGEST:
+        return f"a whole number of at most {LARGEST:,} must stand here"
     if kind is bool and not isinstance(value, bool):
         return "true or false must stand here, without quotes"
     if kind is str and not isinstance(value, str):
         return "a text must stand here; put it in quotes"
-    return ""
+    return "binary data stands where another kind of value must" if isinstance(value, bytes) else ""

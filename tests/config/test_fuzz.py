@@ -111,6 +111,8 @@ def test_yaml_that_reads_otherwise_than_it_looks(here, text, said):
         ({"symbols": [b"XAUUSD"]}, "a text must stand here"),
         ({"limits": {"max_lots": "1"}}, "limits.max_lots = '1': a number must stand here"),
         ({"limits": {"leverage": {"XAUUSD": True}}}, "true or false stands"),
+        ({"features": [b"bytes"]}, "a text must stand here"),
+        ({"stops": {"reentry_bars": 10**30}}, "a whole number of at most"),
         ({"features": [{"rsi": {"period": "14"}}]}, "rsi"),
         ({"features": [{"rsi": {"period": True}}]}, "rsi"),
     ],

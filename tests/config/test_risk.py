@@ -134,6 +134,15 @@ def test_the_nearest_name_is_said(here):
         load_risk("koby")
 
 
+@pytest.mark.parametrize("name", ["kobe\0", "kobe\n", None, True, 7, "kobe" * 200])
+def test_a_profile_has_a_name_that_can_be_typed(here, name):
+    """Or a wrong name's sentence would show what nobody can read, or be a page long."""
+    write(here, {name: {}, "mine": {}})
+    with pytest.raises(ConfigError, match="must be 1 to 64 letters|must be a text") as caught:
+        load_risk("koby")
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 500
+
+
 def test_nothing_is_found_where_nothing_is(here, monkeypatch):
     shutil.copytree(ROOT / "configs" / "agents", here / "configs" / "agents")
     monkeypatch.setattr("mtquant.config.risk.find", lambda name: None)

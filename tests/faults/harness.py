@@ -146,9 +146,9 @@ class Scripted:
 
 
 class Stage:
-    """Bars and tape, made once for many lives."""
+    """Bars and tape, made once for many lives: so many scripted bars, then a quiet tail."""
 
-    def __init__(self, hedging: bool = False, bars: int = BARS) -> None:
+    def __init__(self, hedging: bool = False, bars: int = BARS, tail: int = TAIL) -> None:
         book = "hedging" if hedging else "netting"
         self.env = EnvConfig(
             name="faults",
@@ -158,12 +158,12 @@ class Stage:
             breaker={"max_errors": 0},
             stops={},
         )
-        market = SimulatedMarket("XAUUSD", "H1", bars + TAIL + 40, 3).bars(SPEC)
+        market = SimulatedMarket("XAUUSD", "H1", bars + tail + 40, 3).bars(SPEC)
         self.panel = Panel([market])
         features = np.zeros((len(market), 0), np.float32)
         rules = self.env.rules(reward_scale=1.0)
         self.tape = assemble_tape(self.env, self.panel, (SPEC,), features, rules)
-        self.first, self.bars = 20, bars
+        self.first, self.bars, self.tail = 20, bars, tail
         self.instrument = Instrument(SPEC, "XAUUSD")
         self.strategy = Scripted(self.env, int(market.time[self.first + bars]))
 
@@ -172,7 +172,7 @@ class Stage:
             self.panel,
             (SPEC,),
             self.tape,
-            rows=(self.first, self.first + self.bars + TAIL),
+            rows=(self.first, self.first + self.bars + self.tail),
             terms=AccountTerms(100_000.0),
             plan=plan,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,13 +20,20 @@ _NAMES = {fault: name for name, fault in NAMES.items()}
 Plan = dict[int, str]
 
 
-#: One strategy on a netting or a hedging account, or two on a netting one.
-STAGES = ("netting", "hedging", "company")
+_STAGES: Mapping[str, Callable[[], Any]] = {
+    "brief": lambda: harness.Stage(bars=6, tail=40),
+    "netting": harness.Stage,
+    "hedging": lambda: harness.Stage(hedging=True),
+    "company": company.Stage,
+}
+#: One strategy on a netting account (briefly: it opens, turns, reduces and closes once) or on a
+#: hedging one, or two on a netting one.
+STAGES = tuple(_STAGES)
 
 
 @cache
 def _stage(on: str) -> Any:
-    return company.Stage() if on == "company" else harness.Stage(hedging=on == "hedging")
+    return _STAGES[on]()
 
 
 def life(faults: Mapping[int, Fault], path: Path, on: str) -> harness.Life:

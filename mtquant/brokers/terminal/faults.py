@@ -121,16 +121,7 @@ class FaultyTerminal(SimulatedTerminal):
         if number in self._plan:
             self._armed.append(self._plan[number])
         fault = next((fault for fault in self._armed if fault.applies(name)), None)
-        spells = [around for around, _ in self._spells]
-
-        @wraps(function)
-        def body(terminal: FaultyTerminal, /, *args: Any, **kwargs: Any) -> Any:
-            through = Call(name, args, kwargs, terminal._through(function, name, spells))
-            if fault is None:
-                return through.answer()
-            terminal._armed.remove(fault)
-            return fault.strike(terminal, through)
-
+        body = self._disturbed(function, fault) if fault is not None or self._spells else function
         if not self._record:
             return super()._call(body, args, kwargs)
         self.calls.append(name)
@@ -143,6 +134,20 @@ class FaultyTerminal(SimulatedTerminal):
         answer = super()._call(body, args, kwargs)
         sent.retcode = None if answer is None else answer.retcode
         return answer
+
+    def _disturbed(self, function: Callable[..., Any], fault: Fault | None) -> Callable[..., Any]:
+        """A call that a fault strikes, or that goes through spells."""
+        name, spells = function.__name__, [around for around, _ in self._spells]
+
+        @wraps(function)
+        def body(terminal: FaultyTerminal, /, *args: Any, **kwargs: Any) -> Any:
+            through = Call(name, args, kwargs, terminal._through(function, name, spells))
+            if fault is None:
+                return through.answer()
+            terminal._armed.remove(fault)
+            return fault.strike(terminal, through)
+
+        return body
 
     def _through(
         self, function: Callable[..., Any], name: str, spells: list[Around]
