@@ -8,6 +8,7 @@ values holds, so that a profile never loosens what an agent was trained and test
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -73,25 +74,31 @@ def load_risk(name: str) -> tuple[RiskProfile, Found]:
     found = find(RISK)
     if found is None:
         raise ConfigError(f"no {RISK} here and none in the package; reinstall mtquant")
-    listed = read_yaml(found.path)
-    if not isinstance(listed, dict):
-        raise ConfigError(f"'{found.path}' must map names of risk profiles to their settings")
-    for one in listed:
-        if not isinstance(one, str):
-            said = f"the name of the profile {one_line(repr(one), 60)} must be a text"
-            raise ConfigError(f"'{found.path}': {said}; put it in quotes")
-        try:
-            folder_name(one)
-        except ValueError as error:
-            raise ConfigError(f"'{found.path}': {error}") from None
+    listed = _profiles(found.path)
     if name not in listed:
-        raise ConfigError(unknown("risk profile", name, map(str, listed)))
+        raise ConfigError(unknown("risk profile", name, listed))
     where = f"{found.path}: {name}"
     profile = validate(RiskProfile, listed[name], where)
     known = load_symbols().names
     for symbol in sorted(profile.limits.named_symbols.difference(known)):
         raise ConfigError(f"{where}: limits: {unknown('symbol', symbol, known)}")
     return profile, found
+
+
+def _profiles(path: Path) -> dict[str, Any]:
+    """The settings of each profile, unchecked, by names that can be typed and shown."""
+    listed = read_yaml(path)
+    if not isinstance(listed, dict):
+        raise ConfigError(f"'{path}' must map names of risk profiles to their settings")
+    for name in listed:
+        if not isinstance(name, str):
+            said = one_line(repr(name), 60)
+            raise ConfigError(f"'{path}': the name of a profile is {said}; put it in quotes")
+        try:
+            folder_name(name)
+        except ValueError as error:
+            raise ConfigError(f"'{path}': {error}") from None
+    return listed
 
 
 def apply_risk(env: EnvConfig, profile: RiskProfile) -> EnvConfig:

@@ -138,7 +138,7 @@ def test_the_nearest_name_is_said(here):
 def test_a_profile_has_a_name_that_can_be_typed(here, name):
     """Or a wrong name's sentence would show what nobody can read, or be a page long."""
     write(here, {name: {}, "mine": {}})
-    with pytest.raises(ConfigError, match="must be 1 to 64 letters|must be a text") as caught:
+    with pytest.raises(ConfigError, match=r"must be 1 to 64 letters|put it in quotes") as caught:
         load_risk("koby")
     assert str(caught.value).isprintable() and len(str(caught.value)) < 500
 
