@@ -1,7 +1,8 @@
-"""Kill the runner at every broker call and every commit; nothing is lost, doubled or invented."""
+"""The runner dies at broker calls and commits; nothing is lost, doubled or invented."""
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from mtquant.live.runner import Runner
 from mtquant.live.settings import RunnerSettings
 
 BARS = 14
+# Of all instants, so many apart; test_schedules and test_sigkill die at each.
+EVERY = 1 if os.environ.get("MTQUANT_FAULT_ALL") else 3
 
 
 class Crash(BaseException):
@@ -137,7 +140,7 @@ def undisturbed(world, tmp_path_factory):
 @pytest.mark.parametrize("after", [False, True])
 def test_dying_at_any_broker_call(world, undisturbed, tmp_path, after):
     whole, _ = undisturbed
-    for number, name in enumerate(whole.calls):
+    for number, name in list(enumerate(whole.calls))[::EVERY]:
         terminal = world.terminal(CrashingTerminal)
         terminal.crash_at, terminal.after = number, after
         path = tmp_path / f"{number}.db"
@@ -155,7 +158,7 @@ def test_dying_at_any_broker_call(world, undisturbed, tmp_path, after):
 @pytest.mark.parametrize("after", [False, True])
 def test_dying_at_any_commit(world, undisturbed, tmp_path, after):
     _, reference = undisturbed
-    for number in range(reference.commits):
+    for number in range(0, reference.commits, EVERY):
         terminal, path = world.terminal(), tmp_path / f"{number}.db"
         dying = CrashingJournal(path, durable=False)
         dying.crash_at, dying.after = number, after
