@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mtquant.envs.trading import make_env
     from mtquant.envs.vec_env import make_vec_env
     from mtquant.sim.custom_reward import register_reward
+    from mtquant.sim.target import Target
     from mtquant.training.plan import TrainingConfig
     from mtquant.training.trainer import run_training
 
@@ -25,6 +26,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "BacktestResult": "mtquant.backtest.run",
     "Bundle": "mtquant.agents.bundle",
+    "Target": "mtquant.sim.target",
     "TrainingConfig": "mtquant.training.plan",
     "load_bundle": "mtquant.agents.bundle",
     "make_env": "mtquant.envs.trading",
@@ -38,6 +40,7 @@ _HOMES = {
 __all__ = [
     "BacktestResult",
     "Bundle",
+    "Target",
     "TrainingConfig",
     "load_bundle",
     "make_env",

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtquant.features.observed import Observer
+from mtquant.sim.target import Target
 
 Float32 = npt.NDArray[np.float32]
 
@@ -44,7 +45,7 @@ class Agent(Observer, Protocol):
         state: Any = None,
         episode_start: npt.NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[Float32, Any]:
+    ) -> tuple[Float32 | Target, Any]:
         """The action for one observation.
 
         Args:
@@ -54,5 +55,6 @@ class Agent(Observer, Protocol):
             deterministic: Whether to act without exploration.
 
         Returns:
-            Target exposure in [-1, 1], float32 ``[S]``, and the next state.
+            Target exposure in [-1, 1], float32 ``[S]``, or a :class:`~mtquant.sim.target.Target`
+            that says more; and the next state.
         """

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from mtquant.agents.base import Agent, Float32
 from mtquant.errors import ConfigError, unknown
 from mtquant.sim.observation import SYMBOL_FEATURES
+from mtquant.sim.target import Target
 
 
 class Rule:
@@ -26,8 +27,18 @@ class Rule:
     window = 1
     name = "rule"
 
-    def __init__(self, symbols: int = 1) -> None:
+    def __init__(self, symbols: int = 1, *, stop: float = 0.0, take_profit: float = 0.0) -> None:
+        """Set what all rules have.
+
+        Args:
+            symbols: How many symbols are traded.
+            stop: Distance of its positions' stop, which follows the price, as a fraction of it; 0
+                leaves the stop to the env.
+            take_profit: Distance of their target, likewise.
+        """
         self.symbols = symbols
+        self._stop = _within("stop", stop, 0.0, 0.99, closed=True)
+        self._take_profit = _within("take_profit", take_profit, 0.0, 0.99, closed=True)
 
     def predict(
         self,
@@ -35,13 +46,16 @@ class Rule:
         state: Any = None,
         episode_start: npt.NDArray[np.bool_] | None = None,
         deterministic: bool = False,
-    ) -> tuple[Float32, Any]:
+    ) -> tuple[Float32 | Target, Any]:
         """The action, see :meth:`mtquant.agents.base.Agent.predict`."""
         # Input by input, each with all symbols; the account's columns come symbol by symbol.
         columns = observation[: self.symbols * len(self.inputs)].reshape(-1, self.symbols).T
         held = self._held(observation)
-        actions = [self.exposure(row, now) for row, now in zip(columns, held, strict=True)]
-        return np.array(actions, np.float32), None
+        exposures = [self.exposure(row, now) for row, now in zip(columns, held, strict=True)]
+        actions = np.array(exposures, np.float32)
+        if self._stop or self._take_profit:
+            return Target(actions, self._stop, self._take_profit, self.name), None
+        return actions, None
 
     def exposure(self, inputs: Float32, held: float) -> float:
         """Target exposure of one symbol.
@@ -93,15 +107,25 @@ class EmaCross(Rule):
     name = "ema_cross"
     inputs = ("ema_gap_20_50",)
 
-    def __init__(self, symbols: int = 1, *, exposure: float = 1.0, band: float = 0.0) -> None:
+    def __init__(
+        self,
+        symbols: int = 1,
+        *,
+        exposure: float = 1.0,
+        band: float = 0.0,
+        stop: float = 0.0,
+        take_profit: float = 0.0,
+    ) -> None:
         """Set the rule.
 
         Args:
             symbols: How many symbols are traded.
             exposure: Size of either position, in (0, 1].
             band: Gap below which what is held stays.
+            stop: See :class:`Rule`.
+            take_profit: Likewise.
         """
-        super().__init__(symbols)
+        super().__init__(symbols, stop=stop, take_profit=take_profit)
         self.size = _within("exposure", exposure, 0.0, 1.0)
         self.band = _within("band", band, 0.0, 1.0, closed=True)
 
@@ -120,7 +144,14 @@ class RsiReversion(Rule):
     inputs = ("rsi_14",)
 
     def __init__(
-        self, symbols: int = 1, *, low: float = 30.0, high: float = 70.0, exposure: float = 1.0
+        self,
+        symbols: int = 1,
+        *,
+        low: float = 30.0,
+        high: float = 70.0,
+        exposure: float = 1.0,
+        stop: float = 0.0,
+        take_profit: float = 0.0,
     ) -> None:
         """Set the rule.
 
@@ -129,8 +160,10 @@ class RsiReversion(Rule):
             low: RSI below which it buys.
             high: RSI above which it sells.
             exposure: Size of either position, in (0, 1].
+            stop: See :class:`Rule`.
+            take_profit: Likewise.
         """
-        super().__init__(symbols)
+        super().__init__(symbols, stop=stop, take_profit=take_profit)
         self.low = _within("low", low, 0.0, 50.0)
         self.high = _within("high", high, 50.0, 100.0, closed=True)
         self.size = _within("exposure", exposure, 0.0, 1.0)

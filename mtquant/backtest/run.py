@@ -33,6 +33,7 @@ from mtquant.risk.reasons import STOP_OUT
 from mtquant.sim.account import Book, Tape
 from mtquant.sim.records import ACCOUNT
 from mtquant.sim.simulator import Simulator
+from mtquant.sim.target import Target
 
 COSTS = ("spread_cost", "slippage_cost", "commission", "swap")
 
@@ -47,6 +48,7 @@ class BacktestResult:
         ledger: The account, bar by bar.
         deals: Every fill, in order.
         rewards: float64 ``[T]``, one per bar.
+        reasons: What the agent said for itself, one per bar; none where it never did.
     """
 
     agent: str
@@ -54,6 +56,7 @@ class BacktestResult:
     ledger: Ledger
     deals: tuple[Deal, ...]
     rewards: Float
+    reasons: tuple[str, ...] = ()
 
     @property
     def equity(self) -> Float:
@@ -71,7 +74,10 @@ class BacktestResult:
         return summarise(self.ledger)
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per bar: time (aware, UTC), price, position, equity, exposure, costs, reward."""
+        """One row per bar: time (aware, UTC), price, position, equity, exposure, costs, reward.
+
+        Of an agent that gives reasons, these too.
+        """
         ledger = self.ledger
         columns: dict[str, Any] = {
             "time": pd.DatetimeIndex(ledger.time_ns.astype("datetime64[ns]"), tz="UTC")
@@ -82,7 +88,10 @@ class BacktestResult:
             columns[f"position_lots{suffix}"] = ledger.position_lots[:, s]
         for name in ("equity", "exposure", *COSTS, "traded_notional"):
             columns[name] = getattr(ledger, name)
-        return pd.DataFrame({**columns, "reward": self.rewards})
+        columns["reward"] = self.rewards
+        if self.reasons:
+            columns["reason"] = self.reasons
+        return pd.DataFrame(columns)
 
 
 class Recorder:
@@ -120,8 +129,11 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     recorder = Recorder(tape, last - first, symbols)
     observation = simulator.place(0, first, last, scenario.env.account.capital)
     state: Any = None
-    for _ in range(last - first):
+    reasons = [""] * (last - first)
+    for n in range(last - first):
         action, state = agent.predict(observation, state, deterministic=True)
+        if isinstance(action, Target):
+            reasons[n] = action.reason
         observation, reward, _status = simulator.step_lane(0, action)
         recorder.take(simulator.book, reward)
     return BacktestResult(
@@ -130,6 +142,7 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
         make_ledger(recorder, scenario, first + 1),
         tuple(recorder.deals),
         recorder.reward,
+        tuple(reasons) if any(reasons) else (),
     )
 
 

@@ -17,6 +17,7 @@ from mtquant.sim.episodes import show
 from mtquant.sim.kernel import RUNNING, TERMINATED, TRUNCATED
 from mtquant.sim.observation import account_feature_names
 from mtquant.sim.randomness import seed_lanes
+from mtquant.sim.target import Target
 
 Float32 = npt.NDArray[np.float32]
 
@@ -111,7 +112,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         show(self._simulator.book, 0, self._simulator.shown)
         return observation, self._info()
 
-    def step(self, action: Float32) -> tuple[Float32, float, bool, bool, dict[str, Any]]:
+    def step(self, action: Float32 | Target) -> tuple[Float32, float, bool, bool, dict[str, Any]]:
         """One bar."""
         if self._status != RUNNING:
             raise gym.error.ResetNeeded("the episode is over; call reset() first")

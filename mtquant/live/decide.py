@@ -19,6 +19,8 @@ from mtquant.config.assemble import contracts_of, correlation_of, look_back, mar
 from mtquant.config.schema import EnvConfig
 from mtquant.features.observed import observed_features
 from mtquant.features.pipeline import FittedPipeline
+from mtquant.jit import Structured
+from mtquant.live.answer import Answer, no_answer, sound
 from mtquant.live.decision import Decision, Guard
 from mtquant.live.forward import bring_forward
 from mtquant.live.found import BrokerBalance
@@ -29,16 +31,13 @@ from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.breaker import LEVEL_NAMES
-from mtquant.risk.reasons import MAX_HOLDING, REASONS, TOO_MANY_TICKETS
+from mtquant.risk.reasons import ALLOWED, MAX_HOLDING, REASONS, TOO_MANY_TICKETS
 from mtquant.risk.verdict import PreTradeChecker
 from mtquant.sim.account import MOST_TICKETS, Book, Tape
 from mtquant.sim.decisions import decide, decide_all
 from mtquant.sim.facts import tally
 from mtquant.sim.observation import account_feature_names, account_features
 from mtquant.sim.tape import broker_days, rules_row
-
-#: Largest action, with room for the rounding of float32.
-FULL_SIZE = 1.0 + 1e-6
 
 
 @dataclass(frozen=True)
@@ -139,13 +138,13 @@ class Strategy:
         lost = record is not None and state is None
         earlier = self._bars_to_recall(panel) if lost else 0
         seen = self._observe(book, tape, rows[-1], panel, earlier)
-        actions, state, faults = self._predict(seen, state)
-        bar_time_ns = int(panel.time[-1])
+        answer, state = self._predict(seen, state, book.positions[0])
+        bar_time_ns, actions = int(panel.time[-1]), answer.actions
         checks = self._objections(book, tape, rows[-1], actions)
         decide_all(book, tape, 0, rows[-1], actions[None])
         close_passed(book, found, guards, quotes)
         decisions = tuple(
-            self._decision(book, found, s, float(actions[s]), guards[s], bar_time_ns, checks[s])
+            self._decision(book, found, s, answer, guards[s], bar_time_ns, checks[s])
             for s in range(len(self.specs))
         )
         # Only now: what a guard holds back leaves no more room to the symbols decided after it.
@@ -156,7 +155,7 @@ class Strategy:
             level=LEVEL_NAMES[int(book.account["level"][0])],
             price=tuple(float(one.close[-1]) for one in bars),
             step_value=_step_value(tape, rows[-1]),
-            faults=faults,
+            faults=answer.faults,
         )
 
     def step_value(self, bars: Sequence[Bars]) -> tuple[float, ...]:
@@ -170,22 +169,20 @@ class Strategy:
         return max(min(self._memory.burn_in, held - self.bars_needed), 0)
 
     def _predict(
-        self, seen: Float32, state: Float32 | None
-    ) -> tuple[Float32, Float32 | None, tuple[str, ...]]:
-        """Actions at the newest observation, the memory after it, and what was wrong with either.
+        self, seen: Float32, state: Float32 | None, positions: Structured
+    ) -> tuple[Answer, Float32 | None]:
+        """The answer to the newest observation, and the memory after it.
 
-        What is not finite is not shown: the memory would never lose it again. NaN holds, and so
-        does what is no action: of another shape, or infinite. Beyond full size it is cut to that,
-        as in training.
+        What is not finite is not shown: the memory would never lose it again.
         """
-        nothing = np.full(len(self.specs), np.nan, np.float32)
-        action, faults = nothing, tuple[str, ...]()
-        for observation in seen:
-            action, faults = nothing, ("model: the observation is not finite; held",)
-            if np.isfinite(observation).all():
-                action, state = self.agent.predict(observation, state, deterministic=True)
-                action, faults = sound(action, len(self.specs))
-        return action, state, faults
+        answer = no_answer(len(self.specs), "the observation is not finite")
+        for n, observation in enumerate(seen):
+            if not np.isfinite(observation).all():
+                continue
+            said, state = self.agent.predict(observation, state, deterministic=True)
+            if n == len(seen) - 1:
+                answer = sound(said, positions, self._rules[0])
+        return answer, state
 
     def _tape(
         self, panel: Panel, record: AccountRecord | None
@@ -248,14 +245,14 @@ class Strategy:
         book: Book,
         found: BrokerBalance,
         s: int,
-        action: float,
+        answer: Answer,
         guard: Guard | None,
         bar_time_ns: int,
         checks: str,
     ) -> Decision:
         position = book.positions[0, s]
         held, target, code = (int(position[name]) for name in ("steps", "target", "reason"))
-        reason = REASONS[code]
+        reason = answer.reason if answer.reason and code == ALLOWED else REASONS[code]
         full = len(found.positions[s].tickets) >= MOST_TICKETS
         if guard is None and full and held * target > held * held:
             guard = Guard(REASONS[TOO_MANY_TICKETS], frozen=False)
@@ -266,7 +263,7 @@ class Strategy:
         return Decision(
             self.specs[s].name,
             bar_time_ns,
-            action,
+            float(answer.actions[s]),
             held,
             target,
             reason,
@@ -279,23 +276,3 @@ class Strategy:
 
 def _step_value(tape: Tape, t: int) -> tuple[float, ...]:
     return tuple((tape.market["close"] * tape.market["value"])[t].tolist())
-
-
-def sound(action: object, symbols: int) -> tuple[Float32, tuple[str, ...]]:
-    """An agent's answer as one action a symbol, and what no decision may rest on, in words.
-
-    Args:
-        action: Whatever it answered.
-        symbols: How many actions there must be.
-    """
-    nothing = np.full(symbols, np.nan, np.float32)
-    try:
-        asked = np.asarray(action, np.float32).reshape(symbols)
-    except (TypeError, ValueError):
-        return nothing, (f"model: answered {str(action)[:60]!r}, not {symbols} numbers; held",)
-    endless, large = np.isinf(asked), np.abs(asked) > FULL_SIZE
-    if not large.any():
-        return asked, ()
-    done = "held" if endless.any() else "cut to it"
-    told = f"model: answered {asked[large].tolist()}, beyond full size; {done}"
-    return np.where(endless, np.float32(np.nan), asked.clip(-1.0, 1.0)), (told,)

@@ -23,7 +23,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-LARGEST = 2**53  # whole number that a float holds, and far inside the kernel's 64 bits
+LARGEST = 2**63 - 1  # whole number, for kernels and files count in 64 bits
 RESERVED = re.compile(r"CON|PRN|AUX|NUL|COM\d|LPT\d")  # devices of Windows
 
 

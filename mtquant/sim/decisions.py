@@ -34,7 +34,7 @@ from mtquant.risk.sizing import (
 )
 from mtquant.sim.account import Book, Float32, Tape, step_notional
 from mtquant.sim.facts import describe, reserve, tally
-from mtquant.sim.protect import distance, protect, reopened
+from mtquant.sim.protect import distance, obey, protect, reopened
 
 
 @kernel
@@ -125,6 +125,8 @@ def _protect(position: Record, contract: Record, bar: Record, rules: Record) -> 
         protect(position, contract, bar, rules)
     position["stop_distance"] = distance(rules["stop_atr"], contract, bar)
     position["take_distance"] = distance(rules["take_atr"], contract, bar)
+    if position["asked_stop"] != 0.0 or position["asked_take"] != 0.0:
+        obey(position, contract, bar)
 
 
 @kernel

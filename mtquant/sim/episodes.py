@@ -66,6 +66,7 @@ def clear_position(position: Record) -> None:
     position["entry"], position["swap"], position["result"] = 0.0, 0.0, 0.0
     position["stop"], position["take"], position["cap"], position["moved"] = 0, 0, 0, 0
     position["stop_distance"], position["take_distance"] = 0, 0
+    position["asked_stop"], position["asked_take"] = 0.0, 0.0
     position["barred_side"], position["barred_bars"] = 0, 0
     position["born"], position["tickets"] = 0, 0
 

@@ -68,6 +68,38 @@ def protect(position: Record, contract: Record, bar: Record, rules: Record) -> N
 
 
 @kernel
+def _nearer(own: int, asked: int) -> int:
+    """Of two distances the nearer, where 0 is none."""
+    return asked if own == 0 else min(own, asked)
+
+
+@kernel(rare=True)
+def obey(position: Record, contract: Record, bar: Record) -> None:
+    """Take the levels that the agent has asked for, for this decision alone.
+
+    They are never farther away than the rules' own: a stop moves only where it becomes tighter.
+
+    Args:
+        position: With ``asked_stop`` or ``asked_take``, which are cleared.
+        contract: Of the symbol.
+        bar: The bar that has closed.
+    """
+    nearest = max(contract["stops_ticks"], 1)
+    stop, take = position["asked_stop"] * bar["close"], position["asked_take"] * bar["close"]
+    position["asked_stop"], position["asked_take"] = 0.0, 0.0
+    if take > 0.0:
+        away = max(round_up(take), nearest)
+        position["take_distance"] = _nearer(position["take_distance"], away)
+    if stop > 0.0:
+        away = max(round_up(stop), nearest)
+        position["stop_distance"] = _nearer(position["stop_distance"], away)
+        if position["steps"] != 0 and bar["tradable"] != 0:
+            side = 1 if position["steps"] > 0 else -1
+            quoted = bar["close"] if side > 0 else bar["close"] + bar["spread"]
+            _tighten(position, side, quoted, nearest, quoted - side * away)
+
+
+@kernel
 def distance(multiple: float, contract: Record, bar: Record) -> int:
     """Ticks from a quote to the stop or target ``multiple`` ATR away; 0 for none."""
     if multiple <= 0.0 or bar["atr"] <= 0.0:

@@ -86,6 +86,8 @@ POSITION = np.dtype(
         ("moved", "i8"),  # whether the stop was moved at the last close
         ("stop_distance", "i8"),  # ticks, what the next increase will set; 0 for none
         ("take_distance", "i8"),
+        ("asked_stop", "f8"),  # fraction of the price, by the agent for one decision; 0 for none
+        ("asked_take", "f8"),
         ("cap", "i8"),  # lot steps that a partial close has left, 0 before
         ("barred_side", "i8"),  # sign that a protective stop has closed, until re-entry
         ("barred_bars", "i8"),  # closed since then

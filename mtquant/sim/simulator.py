@@ -24,6 +24,7 @@ from mtquant.sim.observation import account_feature_names
 from mtquant.sim.randomness import seed_lanes
 from mtquant.sim.reward import CUSTOM
 from mtquant.sim.summary import EpisodeSummary, summarise
+from mtquant.sim.target import Target, ask
 
 Observations = npt.NDArray[np.float32]
 # As objects, because numpy takes longer to look a type up than to make a small array of it.
@@ -137,18 +138,20 @@ class Simulator:
         return out[lane]
 
     def step_lane(
-        self, lane: int, action: npt.NDArray[np.float32]
+        self, lane: int, action: npt.NDArray[np.float32] | Target
     ) -> tuple[Observations, float, int]:
         """One bar of one lane, without reset.
 
         Args:
             lane: Which.
-            action: ``[S]``, or what can be made that.
+            action: ``[S]``, what can be made that, or a target that says more.
 
         Returns:
             Observation (a view that the next call overwrites), reward and status.
         """
-        if getattr(action, "dtype", None) is not FLOAT32 or action.shape != self._one:
+        if isinstance(action, Target):
+            action = ask(action, self.book.positions[lane], self.tape.rules[0])
+        elif getattr(action, "dtype", None) is not FLOAT32 or action.shape != self._one:
             action = np.asarray(action, np.float32).reshape(self._one)
         reward, status = self._step_one(
             self.book, self.tape, lane, action, self._actions, self._final, self.shown

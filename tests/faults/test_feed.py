@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 import mtquant
 from mtquant.brokers.base import Instrument
 from mtquant.errors import DataError
-from mtquant.live.decide import sound
+from mtquant.live.answer import sound
 from mtquant.live.decision import Guard
 from mtquant.live.watch import Watch
 from mtquant.live.window import BarWindow, sane
 from mtquant.market.bars import Bars
 from mtquant.market.timeframe import Timeframe
+from mtquant.sim.records import POSITION, RULES
 
 LIVE = Path(mtquant.__file__).parent / "live"
 HOUR = 3600 * 10**9
@@ -165,7 +166,8 @@ def test_C5_a_clock_that_jumps_decides_no_bar_twice_and_sends_nothing_old(hand, 
     )
 )
 def test_D1_whatever_an_agent_answers_is_an_action_or_a_hold(answer):
-    actions, faults = sound(answer, 2)
+    positions, rules = np.zeros(2, POSITION), np.zeros(1, RULES)[0]
+    actions, faults, _ = sound(answer, positions, rules)
     assert actions.shape == (2,) and actions.dtype == np.float32
     assert all(np.isnan(a) or abs(a) <= 1.00001 for a in actions)
     fits = isinstance(answer, list) and len(answer) == 2

@@ -169,7 +169,7 @@ class World:
         observation, state = simulator.place(0, first, last, self.env.account.capital), None
         for _ in range(last - first):
             action, state = self.agent.predict(observation, state)
-            observation, _, _ = simulator.step_lane(0, action.reshape(1, -1))
+            observation, _, _ = simulator.step_lane(0, action)
             run.take(simulator.book)
         return run
 

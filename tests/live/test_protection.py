@@ -18,6 +18,7 @@ from mtquant.live.monitor import Monitor
 from mtquant.live.paper import paper_runner
 from mtquant.risk.reasons import PARTIAL_CLOSE, REASONS, STOP, TAKE_PROFIT
 from mtquant.sim.records import DEAL
+from mtquant.sim.target import Target
 
 RESTART_EVERY = 97
 REASON, TICKET = map((DEAL.names or ()).index, ("reason", "ticket"))
@@ -173,3 +174,52 @@ def test_what_the_checks_object_to_is_written_and_shown(protected, desk_of):
     with console.capture() as capture:
         console.print(monitor.table())
     assert limited[-1].outlook.decisions[0].checks in capture.get()
+
+
+class Asking:
+    """Wants what another wants, says where that would be wrong, now and then, and why."""
+
+    def __init__(self, plain, target=None) -> None:
+        self.plain, self.target = plain, target or self.levels
+        self.name, self.inputs, self.scaled, self.window = "asking", plain.inputs, False, 1
+
+    def predict(self, observation, state=None, episode_start=None, deterministic=False):
+        hour = round(np.arctan2(observation[0], observation[1]) / (2 * np.pi) * 24) % 24
+        exposure, _ = self.plain.predict(observation)
+        return (exposure if hour % 3 == 0 else self.target(exposure, hour)), state
+
+    @staticmethod
+    def levels(exposure, hour):
+        return Target(exposure, 0.001 * (1 + hour % 5), 0.002 * (hour % 4), f"hour {hour}")
+
+
+@pytest.mark.parametrize("book", ["netting", "hedging"])
+def test_levels_that_an_agent_asks_for_are_the_same_on_paper(protected, tmp_path, book):
+    world = protected(book=book, stops={"atr": 9.0, "target_atr": 9.0})
+    world.agent = Asking(world.agent)
+    backtest = world.backtest()
+    terminal, parts = world.terminal(), []
+    while not terminal.finished:
+        parts.append(world.paper(terminal, tmp_path / "journal.db", bars=RESTART_EVERY))
+    for name in ("equity", "deals", "steps", "levels"):
+        assert [x for part in parts for x in getattr(part, name)] == getattr(backtest, name), name
+    reasons = Counter(deal[REASON] for deal in backtest.deals)
+    assert reasons[STOP] > 10 and reasons[TAKE_PROFIT] > 2, "nine ATR away little would be hit"
+
+
+def test_an_agents_own_reason_is_journalled_where_nothing_stood_against_it(protected, desk_of):
+    world = protected(300)
+    world.agent = Asking(world.agent)
+    desk = desk_of(world)
+    desk.run_out()
+    rows = desk.query("SELECT reason, held, target FROM decision")
+    told = Counter(reason.split()[0] for reason, held, target in rows if held != target)
+    assert told["hour"] > 20 and "waiting after a stop" in {reason for reason, *_ in rows}
+
+
+def test_levels_that_cannot_be_are_a_fault_and_nothing_is_done(protected, desk_of):
+    world = protected(300)
+    world.agent = Asking(world.agent, lambda exposure, hour: Target(exposure, 7.0))
+    desk = desk_of(world)
+    report = next(one for one in iter(desk.bar, 0) if one.outlook.faults)
+    assert "stop = 7.0 must be a fraction" in report.events[0] and not report.results
