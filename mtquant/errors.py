@@ -7,6 +7,7 @@
     ├── BrokerUnavailable  nobody yet: wait, then ask again (reads only)
     ├── OrderRejected      nobody: the broker said no, record it
     └── RiskHalt           a person: trading stopped and stays stopped until somebody decides
+        └── Unwritable     a person: make room for the journal; meanwhile only flattening goes on
 
 Every message names the value, the place and the cure.
 """
@@ -46,6 +47,10 @@ class OrderRejected(MTQuantError):
 
 class RiskHalt(MTQuantError):
     """Trading was stopped by a limit; only a person starts it again."""
+
+
+class Unwritable(RiskHalt):
+    """The journal cannot be written: nothing is sent but what flattens, until it can be again."""
 
 
 def shown(name: str) -> str:

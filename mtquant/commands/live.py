@@ -23,7 +23,7 @@ from rich.text import Text
 from mtquant.brokers.accounts import load_accounts
 from mtquant.brokers.bridge.calls import LONGEST_GROUP
 from mtquant.brokers.connect import module_of
-from mtquant.errors import BrokerUnavailable, ConfigError, one_line
+from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, one_line
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.reading import lines, newest, standing
@@ -50,15 +50,25 @@ def kill(
     """Let nothing more be sent, running or not, until somebody arms the switch."""
     if journal is None and account is None:
         raise ConfigError("say what is to be stopped: --journal FILE, or --account NAME")
-    form = Form.REDUCE if reduce else Form.HARD
+    form, failed = Form.REDUCE if reduce else Form.HARD, list[str]()
+    if journal is not None:
+        _must_exist(journal)
     journals = [] if journal is None else [journal]
-    if account is not None:
+    if account is not None:  # a journal without a row is of a runner that may be about to begin
         journals += sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
     for one in journals:  # first, for that needs nobody's answer
-        _switch(one).kill(form, reason)
-        _say(f"the kill switch of {one} is at {KillSwitch(one).read().name}")
+        switch = KillSwitch(one)
+        try:
+            switch.kill(form, reason)
+        except RiskHalt as problem:  # the others are stopped all the same
+            failed.append(str(problem))
+            _say(f"NOT STOPPED: {problem}")
+        else:
+            _say(f"the kill switch of {one} is at {switch.read().name}")
     if account is not None:
         _kill_bridge(account, form, reason, marked=bool(journals))
+    if failed:
+        raise RiskHalt("; ".join(failed))
     _say("what was sent before stands")
 
 

@@ -10,10 +10,11 @@ forgotten nor taken for flat.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mtquant.brokers.base import BrokerPosition, Deal, Instrument
 from mtquant.live.decision import Guard
+from mtquant.live.exposure import Exposure
 from mtquant.live.found import BY_SERVER, Ticket
 from mtquant.live.intents import tag_of
 from mtquant.live.record import HeldPosition
@@ -47,20 +48,31 @@ class Sums:
         """See the module."""
         return self.all - self.shown
 
-    def judge(self, events: list[str]) -> Guard | None:
+    def missing(self, below: int, above: int) -> int:
+        """Steps, without a sign, that are shown and that nothing has led to.
+
+        Args:
+            below: Sum of the unanswered sales.
+            above: Sum of the unanswered purchases.
+        """
+        side = 1 if self.shown > 0 else -1
+        came = above if side > 0 else -below
+        return min(max(side * (self.others - self.beyond) - came, 0), abs(self.shown))
+
+    def judge(self, events: list[str], exposure: Exposure) -> Guard | None:
         """Whether the broker shows what the deals lead to; what it does not is said."""
         events.extend(self.closings)
         if self.own != self.shown:
             events.append(
                 f"{self.symbol}: {FOREIGN} {self.own} lot steps, the broker shows {self.shown}"
             )
-            return _DIFFERS
+            return replace(_DIFFERS, reducible=exposure.reducible if exposure.missing else None)
         if self.beyond != self.others:
             events.append(
                 f"{self.symbol}: {self.all} lot steps are held by all deals, whosever, the broker "
                 f"shows {self.shown + self.others}"
             )
-            return _DIFFERS
+            return replace(_DIFFERS, reducible=exposure.reducible if exposure.missing else None)
         return None
 
 

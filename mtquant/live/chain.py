@@ -144,7 +144,12 @@ def check(database: sqlite3.Connection, anchor: Anchor, name: str) -> Head:
         RiskHalt: Something does not fit; the first thing that does not is named.
     """
     try:
-        problem, head = _first_problem(database, anchor)
+        anchored = anchor.read()  # before the rows, which another process may add to meanwhile
+        database.execute("BEGIN")
+        try:
+            problem, head = _first_problem(database, anchored)
+        finally:
+            database.execute("ROLLBACK")
     except (sqlite3.Error, UnicodeError, OverflowError) as error:
         problem, head = f"it cannot be read: {error}", START
     if problem:
@@ -155,11 +160,11 @@ def check(database: sqlite3.Connection, anchor: Anchor, name: str) -> Head:
     return head
 
 
-def _first_problem(database: sqlite3.Connection, anchor: Anchor) -> tuple[str, Head]:
+def _first_problem(database: sqlite3.Connection, anchored: Head | None) -> tuple[str, Head]:
     (sound,) = database.execute("PRAGMA integrity_check(1)").fetchone()
     if sound != "ok":
         return sound, START
-    anchored, head = anchor.read(), START
+    head = START
     known = {} if anchored is None else {anchored.number: anchored.digest}
     commits = _commits(database)
     for number, digest in database.execute("SELECT n, digest FROM chain ORDER BY n"):

@@ -33,9 +33,14 @@ class Counts:
         """How often a runner has begun since then."""
         return self._one("SELECT COUNT(*) FROM boot WHERE at_ns >= ?", at_ns)
 
-    def armed_since(self) -> int:
-        """When somebody armed the switch last, on the runner's clock; 0 where nobody has."""
-        row = self._database.execute("SELECT MAX(at_ns) FROM switch WHERE form = 'ARMED'")
+    def armed_since(self, now_ns: int) -> int:
+        """When somebody armed the switch last, on the runner's clock; 0 where nobody has.
+
+        What a clock that was ahead has written counts only once that time has come.
+        """
+        row = self._database.execute(
+            "SELECT MAX(at_ns) FROM switch WHERE form = 'ARMED' AND at_ns <= ?", (now_ns,)
+        )
         return int(row.fetchone()[0] or 0)
 
     def bars_since(self, bar_time_ns: int) -> int:

@@ -94,13 +94,17 @@ class Desk:
             sum(stake.held_value for stake in known),
         )
 
-    def sent_since(self, at_ns: int) -> int:
-        """Orders handed over since then, each strategy's from when somebody armed its switch."""
-        return sum(s.counts.sent_since(max(at_ns, s.counts.armed_since())) for s in self._seats)
+    def sent_within(self, span_ns: int, now_ns: int) -> int:
+        """Orders handed over of late, each strategy's from when somebody armed its switch."""
+        return sum(s.counts.sent_since(_since(s, span_ns, now_ns)) for s in self._seats)
 
-    def executed_since(self, at_ns: int) -> int:
+    def executed_within(self, span_ns: int, now_ns: int) -> int:
         """Orders of those that were executed, at least in part, or may have been."""
-        return sum(s.counts.executed_since(max(at_ns, s.counts.armed_since())) for s in self._seats)
+        return sum(s.counts.executed_since(_since(s, span_ns, now_ns)) for s in self._seats)
+
+
+def _since(seat: Seat, span_ns: int, now_ns: int) -> int:
+    return max(now_ns - span_ns, seat.counts.armed_since(now_ns))
 
 
 def stake_of(exposures: Sequence[Exposure], step_value: Sequence[float] | None) -> Stake:

@@ -26,6 +26,8 @@ class Exposure:
         above: Sum of the unanswered purchases, not below 0.
         moved: What this bar has moved already, or may have, without a sign.
         beyond: What deals lead to and is not shown as the strategy's own.
+        missing: Steps, without a sign, that are shown and neither deals nor orders without an
+            answer lead to: positions may lag behind what has closed them.
     """
 
     held: int
@@ -33,6 +35,7 @@ class Exposure:
     above: int = 0
     moved: int = 0
     beyond: int = 0
+    missing: int = 0
 
     @property
     def worst(self) -> int:
@@ -48,8 +51,8 @@ class Exposure:
     def reducible(self) -> int:
         """Steps, without a sign, that may be closed without a doubt that they are held."""
         if self.held > 0:
-            return max(self.held + self.below, 0)
-        return max(-(self.held + self.above), 0)
+            return max(self.held + self.below - self.missing, 0)
+        return max(-(self.held + self.above) - self.missing, 0)
 
     def reduced_by(self, steps: int) -> bool:
         """Whether an order can only make the position smaller, whatever else is executed."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from mtquant.brokers.base import Instrument, OrderResult
@@ -19,6 +20,7 @@ from mtquant.live.journal import Journal
 from mtquant.live.reconcile import Findings
 from mtquant.live.sending import Sender
 from mtquant.market.timeframe import MINUTE_NS
+from mtquant.risk.sizing import GRID_TOLERANCE
 from mtquant.sim.account import MOST_TICKETS
 
 Closing = tuple[int, Exposure, int, int]
@@ -35,6 +37,7 @@ class Flattener:
         instruments: The strategy's symbols, in order.
         tag: The strategy's.
         spares: Committed beforehand and not used yet, by symbol.
+        said: What stood in the way at the last look, which is journalled once.
     """
 
     sender: Sender
@@ -42,6 +45,7 @@ class Flattener:
     instruments: tuple[Instrument, ...]
     tag: int
     spares: dict[str, list[Intent]] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
 
     def prepare(self, hedging: bool, now_ns: int) -> None:
         """Commit spare intents; those of an earlier start are given up."""
@@ -67,6 +71,7 @@ class Flattener:
             now_ns: Present time.
         """
         minute, results = now_ns - now_ns % MINUTE_NS, list[OrderResult]()
+        self._say(findings, bar_time_ns, now_ns)
         for closing in self._closings(findings):
             s, exposure, steps, ticket = closing
             attempts = range(FLATTENING, SPARE)
@@ -85,19 +90,30 @@ class Flattener:
             results += self.sender.send([asked], bar_time_ns)
         return tuple(results)
 
+    def _say(self, findings: Findings, bar_time_ns: int, now_ns: int) -> None:
+        """Journal what a look has found, if that is new; no bar does it now."""
+        if findings.events == self.said:
+            return
+        with suppress(sqlite3.Error):
+            self.journal.intents.begin_sending([], bar_time_ns, findings.events, now_ns)
+            self.said = findings.events
+
     def _closings(self, findings: Findings) -> Iterator[Closing]:
         for s, found in enumerate(findings.balance.positions):
             exposure = findings.exposures[s]
             tickets = [(one.ticket, one.steps) for one in found.tickets]
             if not findings.account.hedging and found.steps:
                 tickets = [(0, found.steps)]
+            spec = self.instruments[s].spec
+            most = int(spec.lot_max / spec.lot_step + GRID_TOLERANCE)
             for ticket, held in tickets:
-                steps = min(abs(held), exposure.reducible)
-                if steps:
+                left = min(abs(held), exposure.reducible)
+                while left:
+                    steps = min(left, most)
                     signed = -steps if held > 0 else steps
                     yield s, exposure, signed, ticket
                     # Whether it was executed shows at the next look; until then it may not be.
-                    exposure = replace(exposure, held=exposure.held + signed)
+                    exposure, left = replace(exposure, held=exposure.held + signed), left - steps
 
     def _without_disk(self, asked: Asked) -> list[OrderResult]:
         """Send under the name of a spare, which is in the journal already; each only once."""

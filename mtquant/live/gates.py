@@ -237,7 +237,7 @@ def _throttle(checker: Checker, asked: Asked) -> str:
         ("hour", HOUR_NS, limits.orders_per_hour),
         ("day", DAY_NS, limits.orders_per_day),
     ):
-        if checker.desk.sent_since(now - span) > most:
+        if checker.desk.sent_within(span, now) > most:
             return f"more than {most} orders within a {name}"
     return ""
 

@@ -17,7 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mtquant.brokers.base import Deal
-from mtquant.errors import ConfigError, RiskHalt
+from mtquant.errors import ConfigError, RiskHalt, Unwritable
 from mtquant.live.anchor import Anchor
 from mtquant.live.breaker_log import BreakerLog
 from mtquant.live.chain import Chain, check
@@ -37,6 +37,18 @@ from mtquant.live.journal_schema import prepare
 from mtquant.live.lock import Reset, Trip
 from mtquant.live.record import AccountRecord
 from mtquant.live.switch_log import SwitchLog
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Say what SQLite could not write in words of what it means."""
+    try:
+        yield
+    except sqlite3.Error as problem:
+        raise Unwritable(
+            f"the journal cannot be written ({problem}): nothing is sent but what flattens; make "
+            "room on its disk, or let go of its lock"
+        ) from problem
 
 
 class Journal:

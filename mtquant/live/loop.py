@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from mtquant.errors import BrokerUnavailable, RiskHalt
+from mtquant.errors import BrokerUnavailable, RiskHalt, Unwritable
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.report import BarReport
 
@@ -78,7 +78,7 @@ def keep_looking(
         every: Seconds between two looks.
 
     Raises:
-        RiskHalt: Another account answers, or a journal cannot be written.
+        RiskHalt: Another account answers.
     """
     connected = True
     while not hands.over():
@@ -111,6 +111,8 @@ def _tried(attempt: Callable[[], None], listener: Listener) -> bool:
     """Whether the broker has answered."""
     try:
         attempt()
+    except Unwritable as problem:  # look on: a switch at FLATTEN closes all the same
+        listener.on_trouble(str(problem))
     except BrokerUnavailable as problem:
         listener.on_trouble(str(problem))
         return False

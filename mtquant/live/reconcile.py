@@ -12,7 +12,7 @@ was.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mtquant.brokers.base import (
     AccountState,
@@ -27,6 +27,7 @@ from mtquant.live.decision import Guard
 from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure, exposure_of
 from mtquant.live.found import (
+    BY_SERVER,
     BrokerBalance,
     Fill,
     FoundPosition,
@@ -90,6 +91,7 @@ class Reconciler:
         hedging: Whether the strategy was made for a hedging account.
         managed: Whether it protects its positions by stops or targets.
         desk: Knows the account's other strategies.
+        grace_ns: The same in time, for as long as no bars are decided; None where they are.
     """
 
     broker: Broker
@@ -100,6 +102,7 @@ class Reconciler:
     hedging: bool = False
     managed: bool = False
     desk: Desk = field(default_factory=Desk)
+    grace_ns: int | None = None
 
     def run(self, record: AccountRecord | None, now_ns: int) -> Findings:
         """Read everything, resolve what can be resolved, and judge the rest.
@@ -117,7 +120,8 @@ class Reconciler:
         # Before the first record everything of late is old; a deposit must not look new afterwards.
         since = bar - FIRST_LOOK_DAYS * DAY_NS if record is None else bar
         unfinished, events = self.journal.intents.unfinished(), list[str]()
-        resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_bars)
+        too_old = 0 if self.grace_ns is None else now_ns - self.grace_ns
+        resolver = Resolver(self.journal, self.instruments, self.tag, self.grace_bars, too_old)
         look = self._look(since, unfinished, resolver)
         waiting, found = self._waiting(resolver, look, unfinished, (bar, now_ns), events)
         unseen = tuple(self.journal.unseen(look.recent))
@@ -135,14 +139,19 @@ class Reconciler:
             self._position(s, tickets[s], before[s], own, protected, sums[s].beyond, events)
             for s in range(len(self.instruments))
         )
-        exposures = tuple(
+        worst = tuple(
             exposure_of(now.steps, waiting.get(one.spec.name, []), now.beyond)
             for now, one in zip(positions, self.instruments, strict=True)
+        )
+        exposures = tuple(
+            # A hedging account closes by ticket: what is gone is refused, and opens nothing.
+            one if self.hedging else replace(one, missing=two.missing(one.below, one.above))
+            for one, two in zip(worst, sums, strict=True)
         )
         settled = len(events)
         guards = tuple(
             self._unknown(s, positions[s], look.positions, exposures[s], found, events)
-            or sums[s].judge(events)
+            or sums[s].judge(events, exposures[s])
             for s in range(len(self.instruments))
         )
         foreign = tuple(one for one in events[settled:] if FOREIGN in one)
@@ -214,6 +223,7 @@ class Reconciler:
         """A deal with our tag of an order that we have not sent: somebody trades beside us."""
         for deal in unseen:
             ours = deal.is_trade and tag_of(deal.magic) == self.tag
+            ours = ours and deal.reason not in BY_SERVER  # which keeps the magic of what opened
             if ours and not self.journal.counts.knows(deal.magic):
                 return (
                     f"deal {deal.ticket} carries this strategy's tag and order {deal.magic} is not "

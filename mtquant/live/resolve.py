@@ -25,12 +25,14 @@ class Resolver:
         instruments: The strategy's symbols, in order.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
         grace_bars: Decided bars for which an order that history does not show may still appear.
+        too_old_ns: An order of an earlier bar can come no more, however few bars were decided.
     """
 
     journal: Journal
     instruments: tuple[Instrument, ...]
     tag: int
     grace_bars: int
+    too_old_ns: int = 0
 
     def open_steps(
         self, intent: Intent, look: Look, times: tuple[int, int], events: list[str]
@@ -55,14 +57,15 @@ class Resolver:
 
     def gives_up(self, intent: Intent) -> bool:
         """Whether an order that history does not show can come no more."""
-        return self.journal.counts.bars_since(intent.bar_time_ns) > self.grace_bars
+        decided = self.journal.counts.bars_since(intent.bar_time_ns)
+        return decided > self.grace_bars or intent.bar_time_ns < self.too_old_ns
 
     def _over(self, intent: Intent, look: Look, done: int) -> bool:
         """Whether no more of an order can come, in a history that is whole."""
         orders = [one.state for one in look.past if one.magic == intent.magic]
         ended = [state for state in orders if state is not OrderState.OPEN]
-        if OrderState.FILLED in ended and not done:
-            return False  # its deals are not shown yet
+        if OrderState.FILLED in ended:  # its deals are not all shown yet
+            return done != 0 and self.gives_up(intent)
         return bool(ended) or self.gives_up(intent)
 
     def _done(self, intent: Intent, deals: Sequence[Deal]) -> int:

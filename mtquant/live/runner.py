@@ -11,9 +11,10 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from mtquant.brokers.base import AccountState, Broker, Instrument, OrderResult
-from mtquant.errors import BrokerUnavailable, DataError, RiskHalt
+from mtquant.errors import BrokerUnavailable, DataError
 from mtquant.live.breaker_log import REAL_CLOCK, Lock
 from mtquant.live.core import Actions, Core, Seen
 from mtquant.live.decide import Strategy
@@ -23,7 +24,7 @@ from mtquant.live.feed import Feed
 from mtquant.live.flatten import Flattener
 from mtquant.live.gates import Checker
 from mtquant.live.intents import strategy_tag
-from mtquant.live.journal import Journal
+from mtquant.live.journal import Journal, writing
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.reconcile import Findings, Reconciler
 from mtquant.live.report import BarReport
@@ -81,7 +82,8 @@ class Runner:
         self._instruments, self._settings, self._clock = tuple(instruments), settings, clock
         timeframe = Timeframe.parse(strategy.env.timeframe)
         account, tag = broker.account(), strategy_tag(settings.strategy)
-        bind(journal, account, strategy.env, self._instruments, settings)
+        with writing():
+            bind(journal, account, strategy.env, self._instruments, settings)
         self._desk = desk or Desk()
         symbols = tuple(one.broker_name for one in self._instruments)
         self._seat = Seat(settings.strategy, tag, symbols, journal.counts)
@@ -89,6 +91,7 @@ class Runner:
         self.switch = KillSwitch(journal.path)
         self._core = Core(strategy, self._instruments, tag)
         self._reconciler = self._reconciler_for(tag)
+        self._grace_ns = (settings.grace_bars + 1) * timeframe.nanoseconds
         oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
         self._watch = Watch(
             broker, self._instruments, timeframe, oldest, settings.clock == REAL_CLOCK
@@ -106,7 +109,8 @@ class Runner:
             if limits is None
             else Triggers(self.switch, journal, limits, self._desk, tag, monotonic_ns or clock)
         )
-        self._start(account)
+        with writing():
+            self._start(account)
 
     def _reconciler_for(self, tag: int) -> Reconciler:
         """What compares journal and broker."""
@@ -174,7 +178,8 @@ class Runner:
 
         Raises:
             BrokerUnavailable: A read failed; nothing was sent, try again later.
-            RiskHalt: The journal cannot be written, or it is another account.
+            Unwritable: The journal cannot be written.
+            RiskHalt: It is another account.
         """
         self.look()
         return self.act()
@@ -186,10 +191,13 @@ class Runner:
             BrokerUnavailable: A read failed.
             RiskHalt: It is another account.
         """
-        self._note_switch()  # first, for counts begin anew when it was armed
+        form = self._note_switch()  # first, for counts begin anew when it was armed
         self._findings = self._seat.stake = None
         with self._answered():
-            findings = self._reconciler.run(self._record, self._clock())
+            reconciler = self._reconciler
+            if form is Form.FLATTEN:  # no bars are decided, by which orders would grow old
+                reconciler = replace(reconciler, grace_ns=self._grace_ns)
+            findings = reconciler.run(self._record, self._clock())
             if self._triggers is not None:
                 self._triggers.found(findings, self._clock())
         self._findings = findings
@@ -204,7 +212,7 @@ class Runner:
 
         Raises:
             BrokerUnavailable: A read failed; nothing was sent, try again later.
-            RiskHalt: The journal cannot be written.
+            Unwritable: The journal cannot be written.
         """
         findings, self._findings = self._findings, None
         if findings is None:
@@ -223,7 +231,8 @@ class Runner:
     @contextmanager
     def _answered(self) -> Iterator[None]:
         try:
-            yield
+            with writing():  # what was sent before shows at the next look
+                yield
         except (BrokerUnavailable, DataError) as problem:
             self.unanswered()
             raise BrokerUnavailable(str(problem)) from problem
@@ -286,21 +295,15 @@ class Runner:
 
     def _commit(self, seen: Seen, actions: Actions) -> None:
         """Journal a bar, before anything of it is sent."""
-        try:
-            self._journal.commit_bar(
-                actions.outlook.record,
-                actions.outlook.decisions,
-                actions.intents,
-                seen.findings.deals,
-                actions.events,
-                seen.findings.account.equity,
-                at_ns=seen.now_ns,
-                trip=actions.trip,
-                reset=seen.lock.reset,
-                sending=not actions.changes,
-            )
-        except sqlite3.Error as error:
-            raise RiskHalt(
-                f"the journal cannot be written ({error}): nothing is sent but what flattens; make "
-                "room on its disk"
-            ) from error
+        self._journal.commit_bar(
+            actions.outlook.record,
+            actions.outlook.decisions,
+            actions.intents,
+            seen.findings.deals,
+            actions.events,
+            seen.findings.account.equity,
+            at_ns=seen.now_ns,
+            trip=actions.trip,
+            reset=seen.lock.reset,
+            sending=not actions.changes,
+        )

@@ -110,13 +110,18 @@ class Sender:
         symbol = asked.intent.symbol
         exposure = asked.exposure.answered(asked.intent.steps, result)
         again = self._again(asked.intent, result)
-        left = [one for one in queue if one.intent.symbol != symbol]
-        if result.outcome is Outcome.EXECUTED or again is not None:
-            # Otherwise left as planned; they are cancelled when the next bar reconciles.
-            left = [
-                replace(one, exposure=exposure) if one.intent.symbol == symbol else one
-                for one in queue
-            ]
+        # The others were judged beside what this symbol might come to before.
+        grown = exposure.at_risk - asked.exposure.at_risk
+        more = grown * asked.step_value if grown else 0.0
+        left = [
+            replace(one, exposure=exposure)
+            if one.intent.symbol == symbol
+            else replace(one, other_value=one.other_value + more)
+            for one in queue
+        ]
+        if result.outcome is not Outcome.EXECUTED and again is None:
+            # Left as planned; they are cancelled when the next bar reconciles.
+            left = [one for one in left if one.intent.symbol != symbol]
         if again is None:
             return left
         return [replace(asked, intent=again, exposure=exposure), *left]

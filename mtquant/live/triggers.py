@@ -38,7 +38,7 @@ class Triggers:
     def started(self, now_ns: int) -> None:
         """Judge how often it has started of late."""
         counts = self.journal.counts  # which begin anew when somebody arms the switch
-        starts = counts.starts_since(max(now_ns - HOUR_NS, counts.armed_since()))
+        starts = counts.starts_since(max(now_ns - HOUR_NS, counts.armed_since(now_ns)))
         if starts > self.limits.starts_per_hour:
             self.switch.kill(Form.REDUCE, f"{starts} starts within an hour")
 
@@ -54,16 +54,16 @@ class Triggers:
     def found(self, findings: Findings, now_ns: int) -> None:
         """Judge what reconciliation has found."""
         self._answered_ns = self.monotonic_ns()
-        limits, since = self.limits, now_ns - DAY_NS
+        limits = self.limits
         if findings.split:
             self.switch.kill(Form.HARD, findings.split)
         if findings.foreign and limits.on_foreign == "halt":
             self.switch.kill(Form.REDUCE, "; ".join(findings.foreign))
         if not isfinite(findings.account.equity):
             self._fall("the account's equity is unknown")
-        if self.desk.sent_since(since) >= limits.orders_per_day:
+        if self.desk.sent_within(DAY_NS, now_ns) >= limits.orders_per_day:
             self._fall(f"{limits.orders_per_day} orders within a day")
-        if self.desk.executed_since(since) >= limits.executions_per_day:
+        if self.desk.executed_within(DAY_NS, now_ns) >= limits.executions_per_day:
             self._fall(f"{limits.executions_per_day} trades within a day")
 
     def valued(self, findings: Findings, step_value: Sequence[float]) -> None:

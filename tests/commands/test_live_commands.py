@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
+from mtquant.errors import RiskHalt
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.record import AccountRecord, HeldPosition
@@ -109,6 +110,27 @@ def test_E1_a_kill_of_an_account_reaches_its_runners_and_its_bridge(bridge, desk
     done = mtquant("kill", "--account", "near", "--reason", "enough")
     assert done.code == 0 and form_of(desk, "near-gold-1") is Form.HARD
     assert bridge.supervisor.switch.state().form is Form.REDUCE
+
+
+def test_E1_what_is_wrong_with_one_journal_keeps_no_other_from_being_stopped(
+    bridge, desk, mtquant, monkeypatch
+):
+    """A start that died at its birth left an empty file; another folder cannot be written."""
+    empty = desk / "live" / "far-aaa-1" / "journal.sqlite3"
+    empty.parent.mkdir()
+    empty.touch()
+    kill = KillSwitch.kill
+
+    def failing(self, form, *rest):
+        if "far-gold-1" in str(self._beside):
+            raise RiskHalt("the kill switch beside 'far-gold-1' fails: read-only")
+        kill(self, form, *rest)
+
+    monkeypatch.setattr(KillSwitch, "kill", failing)
+    done = mtquant("kill", "--account", "far", "--reason", "enough")
+    assert done.code != 0 and "fails: read-only" in done.err and "NOT STOPPED" in done.out
+    assert form_of(desk, "far-gold-2") is form_of(desk, "far-aaa-1") is Form.HARD
+    assert bridge.supervisor.switch.state().form is Form.HARD
 
 
 def test_E4_a_kill_marks_the_files_where_the_bridge_does_not_answer(

@@ -193,7 +193,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         EXPOSURE,
-        "return max(self.held + self.below, 0)",
+        "return max(self.held + self.below - self.missing, 0)",
         "return self.held",
         "faults/test_gates.py::test_B1_a_reduction_cannot_make_more_of_it_whatever_is_executed",
     ),
@@ -211,8 +211,8 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         SENDING,
-        "if result.outcome is Outcome.EXECUTED or again is not None:",
-        "if True:",
+        "if result.outcome is not Outcome.EXECUTED and again is None:",
+        "if False:",
         "live/test_crashes.py::test_a_refused_reduction_is_not_followed_by_its_increase",
     ),
     (
@@ -328,7 +328,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         TRIGGERS,
-        "if self.desk.executed_since(since) >= limits.executions_per_day:",
+        "if self.desk.executed_within(DAY_NS, now_ns) >= limits.executions_per_day:",
         "if False:",
         "faults/test_kill_switch.py::test_B3_triggers_fall_by_themselves_and_wait_for_a_person",
     ),
@@ -346,8 +346,8 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         DESK,
-        "sent_since(max(at_ns, s.counts.armed_since()))",
-        "sent_since(at_ns)",
+        "return max(now_ns - span_ns, seat.counts.armed_since(now_ns))",
+        "return now_ns - span_ns",
         "faults/test_desk.py::test_counts_begin_where_each_switch_was_armed",
     ),
     (
@@ -425,7 +425,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         RESOLVE,
-        "if OrderState.FILLED in ended and not done:",
+        "if OrderState.FILLED in ended:",
         "if False:",
         "faults/test_late.py::test_A5_an_order_that_is_filled_waits_for_its_deals",
     ),
@@ -446,5 +446,35 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
         "any(not one.known and",
         "any(False and",
         "faults/test_strays.py::test_B1_a_working_order_that_no_intent_explains_counts_and_stops_increases",
+    ),
+    (
+        RESOLVE,
+        " or intent.bar_time_ns < self.too_old_ns",
+        "",
+        "faults/test_flatten.py::test_E4_an_order_without_an_answer_does_not_block_the_way_out_for_ever",
+    ),
+    (
+        "live/beyond.py",
+        "return min(max(side * (self.others - self.beyond) - came, 0), abs(self.shown))",
+        "return 0",
+        "faults/test_flatten.py::test_A12_flatten_opens_nothing_while_positions_lag",
+    ),
+    (
+        "live/sending.py",
+        "replace(one, other_value=one.other_value + more)",
+        "one",
+        "faults/test_desk.py::test_B1_symbols_of_one_strategy_do_not_grow_beside_each_other",
+    ),
+    (
+        RECONCILE,
+        "ours = ours and deal.reason not in BY_SERVER",
+        "pass",
+        "faults/test_gates.py::test_E5_a_stop_of_what_was_taken_over_is_no_other_runner",
+    ),
+    (
+        "live/loop.py",
+        "except Unwritable as problem:",
+        "except ZeroDivisionError as problem:",
+        "faults/test_disk.py::test_F2_the_loop_outlives_a_full_disk_and_flattens",
     ),
 )

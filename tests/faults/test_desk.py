@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from types import SimpleNamespace
 
 import company
@@ -14,8 +15,11 @@ from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.live.desk import Desk, Seat, Stake, stake_of
 from mtquant.live.exposure import Exposure
 from mtquant.live.intents import tag_of
+from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.loop import Hands, keep_looking
+from mtquant.live.runner import Runner
+from mtquant.live.settings import RunnerSettings
 from mtquant.live.start import Trader, live_runners, lock_paths
 from mtquant.live.writer import WriterLock
 
@@ -157,10 +161,66 @@ def test_one_process_trades_an_account(office, tmp_path):
         WriterLock(*lock_paths([elsewhere], tmp_path / "locks", one.limits))
 
 
+class Both:
+    """One strategy on both symbols, which wants full size of each at once."""
+
+    managed, agent = False, None
+    bars_needed = bars_kept = 3
+    pipeline = SimpleNamespace(pipeline=SimpleNamespace(related=()))
+
+    def __init__(self, env, strategies):
+        self.env, self.strategies = env, strategies
+
+    def step_value(self, bars):
+        pairs = zip(self.strategies, bars, strict=True)
+        return tuple(value for one, bar in pairs for value in one.step_value([bar]))
+
+    def decide(self, bars, record, found, guards, context=(), quotes=()):
+        parts = [
+            one.decide([bar], record, replace(found, positions=(position,)), [guard])
+            for one, bar, position, guard in zip(
+                self.strategies, bars, found.positions, guards, strict=True
+            )
+        ]
+        positions = tuple(part.record.positions[0] for part in parts)
+        return replace(
+            parts[0],
+            record=replace(parts[0].record, positions=positions),
+            decisions=tuple(part.decisions[0] for part in parts),
+            price=tuple(part.price[0] for part in parts),
+            step_value=self.step_value(bars),
+        )
+
+
+def test_B1_symbols_of_one_strategy_do_not_grow_beside_each_other(tmp_path):
+    """Judged as if the first order of the bar had not been executed, the second would pass."""
+    stage = company.Stage()
+    for one in stage.strategies:
+        one._script = (10,)
+    terminal = stage.terminal({})
+    terminal.initialize()
+    adapter = MT5Adapter(terminal, stage.instruments)
+    adapter.connect()
+    settings = RunnerSettings("both", limits=company.COMPANY_LIMITS, boot_id="b")
+    lock = WriterLock(tmp_path / "lock")
+    with closing(Journal(tmp_path / "both.db", durable=False)) as journal:
+        strategy = Both(stage.strategies[0].env, stage.strategies)
+        terminal.states = lambda magic: [("sending",)]
+        runner = Runner(
+            adapter, journal, strategy, stage.instruments, settings, terminal.now_ns, writer=lock
+        )
+        results = runner.on_bar().results
+    lock.release()
+    first, second = results
+    assert first.steps == 10 and "value of all positions" in second.text
+    steps = terminal.account.book.positions["steps"][0].tolist()
+    assert steps == [10, 0]
+
+
 def seat(name="one", tag=1, symbols=("XAUUSD",)):
     counts = SimpleNamespace(
         sent_since=lambda at: 3 if at >= 50 else 5,
-        armed_since=lambda: 0,
+        armed_since=lambda now: 0,
         executed_since=lambda at: 2,
     )
     return Seat(name, tag, symbols, counts)
@@ -179,10 +239,11 @@ def test_who_could_not_be_told_apart_is_refused():
 
 def test_counts_begin_where_each_switch_was_armed():
     desk, late = Desk(), seat("two", 2, ("EURUSD",))
-    late.counts.armed_since = lambda: 60
+    late.counts.armed_since = lambda now: 60 if now >= 60 else 0
     desk.join(seat())
     desk.join(late)
-    assert desk.sent_since(10) == 5 + 3 and desk.executed_since(10) == 4
+    assert desk.sent_within(90, 100) == 5 + 3 and desk.executed_within(90, 100) == 4
+    assert desk.sent_within(40, 50) == 5 + 5, "what a clock that was ahead has written is to come"
 
 
 def test_a_stake_is_the_worst_and_unknown_where_no_bar_tells():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import harness
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import Approved, issue, withheld
 from mtquant.brokers.base import MarketOrder, OrderResult, Outcome
 from mtquant.brokers.terminal.order_faults import Answered, ForeignTrade, Part, Unanswered
+from mtquant.brokers.terminal.records import TradeRequest
 from mtquant.config.live import LiveLimits
 from mtquant.errors import ConfigError, RiskHalt
 from mtquant.live.decision import Guard
@@ -340,3 +342,28 @@ def test_G3_every_limit_must_be_written_out(hand):
         LiveLimits(**whole, max_order_lot={})
     with pytest.raises(ConfigError, match="says nothing of EURUSD"):
         LIMITS.must_name(["XAUUSD", "EURUSD"])
+
+
+def test_E5_a_stop_of_what_was_taken_over_is_no_other_runner(hand, tmp_path):
+    """A new journal has none of the old orders, whose magic the server's closing deal carries."""
+    stage = harness.Stage(bars=6, tail=10)
+    stage.strategy._script = (10,)
+    one = hand(on=stage)
+    one.until_held()
+    one.path = tmp_path / "anew.db"
+    one.restart()
+    one.bar()
+    (held,) = one.terminal.account.history.holdings()
+    history = one.terminal.account.history
+    history.reason = mt5.DEAL_REASON_SL
+    closing = TradeRequest.of(
+        action=mt5.TRADE_ACTION_DEAL,
+        symbol="XAUUSD",
+        volume=abs(held.steps) / 100,
+        type=mt5.ORDER_TYPE_SELL if held.steps > 0 else mt5.ORDER_TYPE_BUY,
+        magic=held.request.magic,
+    )
+    assert one.terminal._serve(closing).deal
+    history.reason = mt5.DEAL_REASON_EXPERT
+    one.bar()
+    assert one.runner.switch.read() is Form.ARMED

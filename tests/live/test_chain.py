@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from mtquant.errors import ConfigError, MTQuantError, RiskHalt
+from mtquant.live import chain
 from mtquant.live.anchor import Anchor, Head
 from mtquant.live.chain import CHAINED, START, Chain
 from mtquant.live.journal import Journal
@@ -298,3 +299,17 @@ def test_a_commit_that_fails_leaves_the_chain_where_it_was(tmp_path):
     assert chain.head() == before
     journal.close()
     Journal(journal.path).close()
+
+
+def test_F3_a_running_journal_is_checked_at_one_moment_of_it(copy, monkeypatch):
+    with closing(Journal(copy, durable=False)) as running:
+        real = chain._commits
+
+        def meanwhile(database):
+            told = real(database)
+            running.intents.begin_sending([], 1, ["meanwhile"], 1)
+            return told
+
+        monkeypatch.setattr(chain, "_commits", meanwhile)
+        Journal(copy, durable=False).close()
+        assert running.events()[-1] == (1, "meanwhile")

@@ -1,0 +1,75 @@
+"""The way out: it closes what is held, all of it, and never opens the other side."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import harness
+import pytest
+
+from mtquant.brokers.terminal.lasting_faults import LatePositions
+from mtquant.brokers.terminal.order_faults import Unanswered
+from mtquant.live.kill_switch import Form
+
+
+def flattening(hand, on, **limits):
+    """A life that holds something and whose switch is at FLATTEN."""
+    one = hand(on=on, **limits)
+    one.until_held()
+    one.runner.switch.kill(Form.FLATTEN, "out")
+    return one
+
+
+@pytest.mark.parametrize("lag", [1, 2, 4, 6])
+def test_A12_a_reduction_is_not_repeated_while_positions_lag(hand, lag):
+    """The script wants out; what has closed it is in history, and is still shown."""
+    stage = harness.Stage(bars=12, tail=20)
+    stage.strategy._script = (10,)
+    one, seen = hand(on=stage), list[int]()
+    one.until_held()
+    stage.strategy._script = (0,)
+    one.terminal.begin(LatePositions(bars=lag))
+    for _ in range(lag + 4):
+        one.bar()
+        seen.append(one.held)
+    assert min(seen) == 0 == seen[-1], "nothing was sold short on the way out"
+
+
+@pytest.mark.parametrize("book", ["stage", "hedging_stage"])
+def test_A12_flatten_opens_nothing_while_positions_lag(hand, request, book):
+    one = flattening(hand, request.getfixturevalue(book))
+    was = one.held
+    one.terminal.begin(LatePositions(bars=3))
+    for _ in range(6):  # several looks within a bar
+        one.runner.on_bar()
+    for _ in range(6):
+        one.bar()
+    assert one.held == 0 != was and not one.terminal.broken
+    assert sum(not deal.entry for deal in one.terminal.account.deals[1:]) == 1, "one entry"
+
+
+@pytest.mark.parametrize("book", ["stage", "hedging_stage"])
+def test_E4_an_order_without_an_answer_does_not_block_the_way_out_for_ever(hand, request, book):
+    """No bars are decided at FLATTEN, so the order grows old by time; and somebody is told."""
+    one = flattening(hand, request.getfixturevalue(book))
+    one.terminal._plan = {one.terminal._number: Unanswered()}
+    for _ in range(harness.GRACE):
+        one.bar()
+    assert one.held, "it might have been executed yet"
+    for _ in range(10):
+        one.bar()
+    assert one.held == 0 and not one.terminal.broken
+    told = [text for _, text in one.journal.events()]
+    assert sum("no answer" in text or "not executed" in text for text in told) < 10
+
+
+def test_E4_what_is_more_than_one_order_may_be_is_closed_by_several(hand, stage):
+    one = hand(on=stage)
+    one.until_held()
+    instrument = stage.instrument
+    small = replace(instrument, spec=instrument.spec.model_copy(update={"lot_max": 0.04}))
+    one.runner._flattener.instruments = (small,)
+    one.runner.switch.kill(Form.FLATTEN, "out")
+    one.bar()
+    sent = [sent.request["volume"] for sent in one.terminal.sent[1:]]
+    assert one.held == 0 and sent == [0.04, 0.04, 0.02]
