@@ -178,6 +178,7 @@ class Deal:
     is_trade: bool
     reason: DealReason = DealReason.EXPERT
     opens: bool = False  # or increases
+    deposit: float = 0.0  # paid in or out; not a charge, nor a credit, which no balance holds
 
     @property
     def stop_out(self) -> bool:

@@ -95,6 +95,9 @@ def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:
     )
 
 
+_FUNDS = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CORRECTION, mt5.DEAL_TYPE_BONUS)
+
+
 def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:
     """A deal or a change of balance.
 
@@ -119,6 +122,7 @@ def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:
         is_trade=trade,
         reason=_REASONS.get(d.reason, DealReason.OTHER),
         opens=trade and d.entry in (mt5.DEAL_ENTRY_IN, mt5.DEAL_ENTRY_INOUT),
+        deposit=d.profit if d.type in _FUNDS else 0.0,
     )
 
 

@@ -302,7 +302,7 @@ class Reconciler:
     ) -> BrokerBalance:
         """The account, and what has changed it since the record."""
         account = look.account
-        deposit = sum(deal.profit for deal in unseen if not deal.is_trade)
+        deposit = sum(deal.deposit for deal in unseen)
         if record is None:
             deposit = 0.0
         elif deposit:
