@@ -24,6 +24,7 @@ from mtquant.brokers.mt5_requests import (
     place_request,
     result_of,
 )
+from mtquant.brokers.odd import number, understood, whole
 from mtquant.brokers.orders import OrderKind, PendingCancel, PendingChange, PendingOrder
 from mtquant.brokers.retcodes import outcome_of, outcome_of_change, outcome_of_placing
 from mtquant.errors import BrokerUnavailable
@@ -71,12 +72,14 @@ class MT5Orders:
         Raises:
             BrokerUnavailable: There is none yet.
         """
-        tick = self._read("symbol_info_tick", instrument.broker_name)
-        if not 0.0 < tick.bid <= tick.ask:
+        with understood("symbol_info_tick"):
+            tick = self._read("symbol_info_tick", instrument.broker_name)
+            quote = Quote(number(tick.bid), number(tick.ask))
+        if not 0.0 < quote.bid <= quote.ask:
             raise BrokerUnavailable(
-                f"{instrument.broker_name} is quoted {tick.bid} / {tick.ask}; wait for a quote"
+                f"{instrument.broker_name} is quoted {quote.bid} / {quote.ask}; wait for a quote"
             )
-        return Quote(float(tick.bid), float(tick.ask))
+        return quote
 
     def send(self, approved: Approved) -> OrderResult:
         """Send one market order, once; whatever goes wrong from then on is ambiguous."""
@@ -85,14 +88,18 @@ class MT5Orders:
         try:
             if order.stop_distance or order.take_distance:
                 quote = self.quote(instrument)
+            request = order_request(order, self._rules_of(instrument).filling, quote)
         except Exception as problem:
             return not_sent(problem)
-        request = order_request(order, self._rules[instrument.broker_name].filling, quote)
         answer, error, kept_back = self._ask(approved, request)
         if kept_back:
             return not_sent(kept_back, Outcome.WITHHELD)
-        side = 1 if order.steps > 0 else -1
-        return result_of(outcome_of(answer, error[0]), answer, error, instrument, side)
+        outcome = outcome_of(answer, error[0])
+        result = result_of(outcome, answer, error, instrument, int(order.steps))
+        if result.retcode == mt5.TRADE_RETCODE_INVALID_FILL:
+            # What connecting has read is no longer so: read it again before the next order.
+            self._rules.pop(instrument.broker_name, None)
+        return result
 
     def change_stops(self, approved: Approved) -> OrderResult:
         """Set the levels, see :meth:`mtquant.brokers.base.Broker.change_stops`.
@@ -101,8 +108,8 @@ class MT5Orders:
         """
         change = action_of(approved, StopChange)
         instrument = change.instrument
-        freeze = self._rules[instrument.broker_name].freeze
         try:
+            freeze = self._rules_of(instrument).freeze
             if freeze > 0.0 and self._frozen_levels(change, freeze):
                 return not_sent(f"its levels are within {freeze:g} of the market, which is frozen")
         except Exception as problem:
@@ -115,10 +122,10 @@ class MT5Orders:
         instrument = order.instrument
         try:
             request, quote = place_request(order), self.quote(instrument)
+            if why := self._too_near(order, instrument.ticks(request["price"]), quote):
+                return not_sent(why)
         except Exception as problem:
             return not_sent(problem)
-        if why := self._too_near(order, instrument.ticks(request["price"]), quote):
-            return not_sent(why)
         return self._settle(approved, request, outcome_of_placing, instrument)
 
     def modify(self, approved: Approved) -> OrderResult:
@@ -158,7 +165,7 @@ class MT5Orders:
     def _frozen_levels(self, change: StopChange, freeze: float) -> bool:
         """Whether a position's present levels are too near to the market to be changed."""
         for held in self._read("positions_get"):
-            if held.ticket == change.ticket:
+            if whole(held.ticket) == change.ticket:
                 quote, ticks = self.quote(change.instrument), change.instrument.ticks
                 quoted = quote.bid if held.type == mt5.POSITION_TYPE_BUY else quote.ask
                 levels = [level for level in (held.sl, held.tp) if level]
@@ -172,7 +179,7 @@ class MT5Orders:
         room = price_ticks - quoted
         if buys == (order.kind is OrderKind.LIMIT):
             room = -room
-        least = max(instrument.ticks(self._rules[instrument.broker_name].stops), 1)
+        least = max(instrument.ticks(self._rules_of(instrument).stops), 1)
         if room >= least:
             return ""
         return (
@@ -180,13 +187,23 @@ class MT5Orders:
             f"the market at {instrument.price(quoted):g}"
         )
 
+    def _rules_of(self, instrument: Instrument) -> TradeRules:
+        """A symbol's rules, read where they are not known."""
+        name = instrument.broker_name
+        if name not in self._rules:
+            with understood("symbol_info"):
+                self._rules[name] = TradeRules.of(self._read("symbol_info", name))
+        return self._rules[name]
+
     def _ask(self, approved: Approved, request: Request) -> tuple[Any, tuple[int, str], str]:
         """The answer to a request and ``last_error()`` right after it, or why it was kept back."""
         kept_back = withheld(approved)
         if kept_back:
             return None, (mt5.RES_S_OK, ""), kept_back
         try:
-            return self._module.order_send(request), self._module.last_error(), ""
+            answer = self._module.order_send(request)
+            code, text = self._module.last_error()
+            return answer, (code, text), ""
         except Exception as problem:
             # Whether the request left is not known, whatever broke.
             return None, (mt5.RES_E_FAIL, repr(problem)), ""
@@ -206,6 +223,11 @@ class MT5Orders:
                 f"{function} failed: {problem!r}; is the terminal running?"
             ) from problem
 
+    def _last_error(self) -> tuple[int, str]:
+        with understood("last_error"):
+            code, text = self._call("last_error")
+            return code, text
+
     def _unavailable(self, function: str) -> BrokerUnavailable:
-        code, text = self._module.last_error()
+        code, text = self._last_error()
         return BrokerUnavailable(f"{function} failed: {text} ({code}); is the terminal running?")

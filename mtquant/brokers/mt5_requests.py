@@ -18,8 +18,9 @@ from mtquant.brokers.base import (
     Quote,
     StopChange,
 )
+from mtquant.brokers.odd import number, unsigned, whole
 from mtquant.brokers.orders import OrderKind, PendingChange, PendingOrder
-from mtquant.errors import ConfigError
+from mtquant.errors import ConfigError, DataError, one_line
 
 
 class Request(TypedDict, total=False):
@@ -100,7 +101,7 @@ def order_request(order: MarketOrder, filling: int, quote: Quote | None) -> Requ
         "comment": order.comment,
     }
     if order.ticket:
-        request["position"] = int(order.ticket)
+        request["position"] = unsigned(order.ticket)
     if quote is not None:
         request["sl"], request["tp"] = _levels(order, quote)
     return request
@@ -112,7 +113,7 @@ def change_request(change: StopChange) -> Request:
     return {
         "action": mt5.TRADE_ACTION_SLTP,
         "symbol": instrument.broker_name,
-        "position": int(change.ticket),
+        "position": unsigned(change.ticket),
         "sl": _price(instrument, instrument.ticks(change.stop)),
         "tp": _price(instrument, instrument.ticks(change.take)),
     }
@@ -137,7 +138,7 @@ def modify_request(change: PendingChange) -> Request:
     return {
         "action": mt5.TRADE_ACTION_MODIFY,
         "symbol": change.instrument.broker_name,
-        "order": int(change.ticket),
+        "order": unsigned(change.ticket),
         **_terms(change),
     }
 
@@ -147,39 +148,59 @@ def cancel_request(instrument: Instrument, ticket: int) -> Request:
     return {
         "action": mt5.TRADE_ACTION_REMOVE,
         "symbol": instrument.broker_name,
-        "order": int(ticket),
+        "order": unsigned(ticket),
     }
 
 
 def not_sent(problem: object, outcome: Outcome = Outcome.NOT_EXECUTED) -> OrderResult:
     """The result of an order that never left."""
-    return OrderResult(outcome, None, 0, 0.0, 0, 0, str(problem))
+    return OrderResult(outcome, None, 0, 0.0, 0, 0, one_line(str(problem)))
 
 
 def result_of(
-    outcome: Outcome, answer: Any, error: tuple[int, str], instrument: Instrument, side: int
+    outcome: Outcome, answer: Any, error: tuple[int, str], instrument: Instrument, asked: int
 ) -> OrderResult:
-    """What an answer says of the order.
+    """What an answer says of the order; one that contradicts itself proves nothing.
+
+    The order has been sent: whatever the answer is, it is told in a way that can be stored.
 
     Args:
         outcome: What it proves.
         answer: Of ``order_send``, None where there was none.
         error: ``last_error()`` right after it.
         instrument: Of the order.
-        side: 1 where it buys, -1 where it sells, 0 where it executes nothing by itself.
+        asked: Its signed lot steps, 0 where it executes nothing by itself.
     """
     if answer is None:
-        return OrderResult(outcome, None, 0, 0.0, 0, 0, f"{error[0]} {error[1]}")
-    done = side != 0 and outcome in (Outcome.EXECUTED, Outcome.PARTIAL)
-    return OrderResult(
-        outcome=outcome,
-        retcode=answer.retcode,
-        steps=side * instrument.steps(answer.volume) if done else 0,
-        price=float(answer.price),
-        order=answer.order,
-        deal=answer.deal,
-        text=answer.comment,
-    )
+        return OrderResult(outcome, None, 0, 0.0, 0, 0, one_line(f"{error[0]} {error[1]}"))
+    try:
+        done = _executed(outcome, answer, instrument, abs(asked)) if asked else 0
+        return OrderResult(
+            outcome=outcome,
+            retcode=whole(answer.retcode),
+            steps=done if asked > 0 else -done,
+            price=number(answer.price),
+            order=whole(answer.order),
+            deal=whole(answer.deal),
+            text=one_line(str(answer.comment)),
+        )
+    except Exception as problem:
+        told = one_line(f"an answer that proves nothing ({problem!r}): {answer!r}")
+        return OrderResult(Outcome.AMBIGUOUS, None, 0, 0.0, 0, 0, told)
+
+
+def _executed(outcome: Outcome, answer: Any, instrument: Instrument, asked: int) -> int:
+    """Lot steps that an answer proves to be executed.
+
+    Raises:
+        DataError: They are not what its code says of an order of so many.
+    """
+    if outcome not in (Outcome.EXECUTED, Outcome.PARTIAL):
+        return 0
+    done = instrument.steps(answer.volume)
+    if done != asked if outcome is Outcome.EXECUTED else not 0 < done < asked:
+        raise DataError(f"{outcome.value} with {done} of {asked} lot steps")
+    return done
 
 
 def _levels(order: MarketOrder, quote: Quote) -> tuple[float, float]:
