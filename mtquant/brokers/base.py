@@ -7,7 +7,7 @@ translate.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
@@ -196,12 +196,21 @@ class OrderState(Enum):
 
 @dataclass(frozen=True)
 class OrderRecord:
-    """An order, open or of the past."""
+    """An order, open or of the past.
+
+    Attributes:
+        ticket: Its number.
+        symbol: The broker's name.
+        magic: Of the intent.
+        state: Where it stands.
+        left_lots: Of a past one, what was never filled: the rest was, whatever deals are shown.
+    """
 
     ticket: int
     symbol: str
     magic: int
     state: OrderState
+    left_lots: float = field(default=0.0, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ server's wall clock into UTC, hides the forming bar, and never guesses: None fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -22,9 +22,11 @@ from mtquant.brokers.base import (
     Instrument,
     OrderRecord,
 )
-from mtquant.brokers.mt5_orders import MT5Orders, TradeRules
-from mtquant.brokers.mt5_records import bars_of, deal_of, open_order, past_state, position_of
+from mtquant.brokers.mt5_orders import MT5Orders
+from mtquant.brokers.mt5_records import bars_of, deal_of, open_order, past_order, position_of
+from mtquant.brokers.odd import number, understood, whole
 from mtquant.brokers.orders import OpenOrder
+from mtquant.brokers.reading import LOST
 from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
@@ -35,6 +37,8 @@ from mtquant.market.timeframe import Timeframe
 # beyond is long ago, and the answer is an empty history.
 _END_OF_TIME = 2**31 - 1 - 366 * 86_400
 _KNOWN_TIMES = 4096
+
+T = TypeVar("T")
 
 
 def _margin_call(info: Any) -> float:
@@ -83,8 +87,10 @@ class MT5Adapter(MT5Orders):
         login = {} if self._expected is None else {"login": self._expected[0]}
         if not self._call("initialize", **login):
             raise self._unavailable("initialize")
-        terminal = self._read("terminal_info")
-        if not (terminal.connected and terminal.trade_allowed) or terminal.tradeapi_disabled:
+        with understood("terminal_info"):
+            terminal = self._read("terminal_info")
+            ready = terminal.connected and terminal.trade_allowed and not terminal.tradeapi_disabled
+        if not ready:
             raise BrokerUnavailable(
                 "the terminal is not connected or does not allow trading; log in and switch on "
                 "algo trading"
@@ -92,12 +98,18 @@ class MT5Adapter(MT5Orders):
         for instrument in self._instruments:
             name = instrument.broker_name
             if not self._call("symbol_select", name, True):
+                code, text = self._last_error()
+                if code in LOST:
+                    raise BrokerUnavailable(
+                        f"symbol_select failed for '{name}': {text} ({code}); is the terminal "
+                        "connected?"
+                    )
                 raise ConfigError(
                     f"the broker has no symbol '{name}' for {instrument.spec.name}; correct "
                     "'brokers' in configs/symbols.yaml"
                 )
-            info = self._read("symbol_info", name)
-            self._rules[name] = TradeRules.of(info)
+            self._rules.pop(name, None)  # the server may have changed them since
+            self._rules_of(instrument)
         return self.account()
 
     def close(self) -> None:
@@ -108,10 +120,14 @@ class MT5Adapter(MT5Orders):
         """The account.
 
         Raises:
+            BrokerUnavailable: It does not say, or says what is no number.
             RiskHalt: The terminal was switched to another account.
         """
-        info = self._read("account_info")
-        found = (int(info.login), str(info.server))
+        with understood("account_info"):
+            return self._account(self._read("account_info"))
+
+    def _account(self, info: Any) -> AccountState:
+        found = (whole(info.login), str(info.server))
         if self._expected is None:
             self._expected = found
         if found != self._expected:
@@ -123,9 +139,9 @@ class MT5Adapter(MT5Orders):
             login=found[0],
             server=found[1],
             currency=info.currency,
-            balance=float(info.balance),
-            equity=float(info.equity),
-            margin=float(info.margin),
+            balance=number(info.balance),
+            equity=number(info.equity),
+            margin=number(info.margin),
             leverage=int(info.leverage),
             is_demo=info.trade_mode == mt5.ACCOUNT_TRADE_MODE_DEMO,
             hedging=info.margin_mode == mt5.ACCOUNT_MARGIN_MODE_RETAIL_HEDGING,
@@ -134,24 +150,20 @@ class MT5Adapter(MT5Orders):
 
     def positions(self) -> tuple[BrokerPosition, ...]:
         """All open positions; of a hedging account all tickets."""
-        return tuple(position_of(p, self._utc) for p in self._read("positions_get"))
+        return self._listed(partial(position_of, utc=self._utc), "positions_get")
 
     def open_orders(self) -> tuple[OpenOrder, ...]:
         """All working orders, with their prices."""
-        return tuple(open_order(o, self._utc) for o in self._read("orders_get"))
+        return self._listed(partial(open_order, utc=self._utc), "orders_get")
 
     def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
         """Orders that ended since then."""
-        return tuple(
-            OrderRecord(o.ticket, o.symbol, o.magic, past_state(o.state))
-            for o in self._read("history_orders_get", *self._span(since_ns))
-        )
+        return self._listed(past_order, "history_orders_get", *self._span(since_ns))
 
     def deals(self, since_ns: int) -> tuple[Deal, ...]:
         """Deals since then."""
-        return tuple(
-            deal_of(d, self._utc) for d in self._read("history_deals_get", *self._span(since_ns))
-        )
+        since = self._span(since_ns)
+        return self._listed(partial(deal_of, utc=self._utc), "history_deals_get", *since)
 
     def closed_bars(
         self,
@@ -170,18 +182,26 @@ class MT5Adapter(MT5Orders):
         rows = self._read(
             "copy_rates_from_pos", instrument.broker_name, constant, newest, count + 1 - newest
         )
-        bars = bars_of(rows, instrument, timeframe, self._clock)
+        with understood("copy_rates_from_pos"):
+            bars = bars_of(rows, instrument, timeframe, self._clock)
         if known_ns is None:
             return bars
         return bars.between(None, known_ns - timeframe.nanoseconds + 1)[-count:]
 
     def tick_time_ns(self, instrument: Instrument, now_ns: int) -> int:
         """When the symbol was quoted last, see :meth:`mtquant.brokers.base.Broker.tick_time_ns`."""
-        seconds = self._read("symbol_info_tick", instrument.broker_name).time
-        earlier = self._utc(seconds)
+        with understood("symbol_info_tick"):
+            seconds = whole(self._read("symbol_info_tick", instrument.broker_name).time)
+            earlier = self._utc(seconds)
         later = earlier + HOUR_NS
         shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
         return later if shown == seconds * SECOND_NS and later <= now_ns else earlier
+
+    def _listed(self, record: Callable[[Any], T], function: str, *args: object) -> tuple[T, ...]:
+        """Records of what a read lists; what a terminal lists twice is there once."""
+        with understood(function):
+            rows = {row.ticket: row for row in self._read(function, *args)}
+            return tuple(map(record, rows.values()))
 
     def _locate(self, server_seconds: int) -> int:
         wall = np.array([server_seconds * SECOND_NS], np.int64)

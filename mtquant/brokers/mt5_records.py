@@ -8,7 +8,15 @@ from typing import Any
 import numpy as np
 
 from mtquant.brokers import constants as mt5
-from mtquant.brokers.base import BrokerPosition, Deal, DealReason, Instrument, OrderState
+from mtquant.brokers.base import (
+    BrokerPosition,
+    Deal,
+    DealReason,
+    Instrument,
+    OrderRecord,
+    OrderState,
+)
+from mtquant.brokers.odd import number, text, whole
 from mtquant.brokers.orders import OpenOrder, OrderKind
 from mtquant.errors import DataError
 from mtquant.jit import Structured
@@ -17,6 +25,7 @@ from mtquant.market.clock import SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
 
 _DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
+_SIDES = {mt5.POSITION_TYPE_BUY: 1, mt5.POSITION_TYPE_SELL: -1}
 _KINDS = {
     mt5.ORDER_TYPE_BUY: OrderKind.MARKET,
     mt5.ORDER_TYPE_SELL: OrderKind.MARKET,
@@ -81,17 +90,17 @@ def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:
         utc: From server seconds to ns UTC.
     """
     return BrokerPosition(
-        ticket=p.ticket,
-        identifier=p.identifier,
-        symbol=p.symbol,
-        magic=p.magic,
-        volume_lots=p.volume if p.type == mt5.POSITION_TYPE_BUY else -p.volume,
-        price_open=p.price_open,
-        swap=p.swap,
+        ticket=whole(p.ticket),
+        identifier=whole(p.identifier),
+        symbol=text(p.symbol),
+        magic=whole(p.magic),
+        volume_lots=_SIDES[p.type] * number(p.volume),
+        price_open=number(p.price_open),
+        swap=number(p.swap),
         opened_time_ns=utc(p.time),
-        stop=p.sl,
-        take=p.tp,
-        profit=p.profit,
+        stop=number(p.sl),
+        take=number(p.tp),
+        profit=number(p.profit),
     )
 
 
@@ -105,20 +114,20 @@ def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:
         d: A ``TradeDeal``.
         utc: From server seconds to ns UTC.
     """
-    trade = d.type in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
+    trade = whole(d.type) in (mt5.DEAL_TYPE_BUY, mt5.DEAL_TYPE_SELL)
     volume = -d.volume if d.type == mt5.DEAL_TYPE_SELL else d.volume
     return Deal(
-        ticket=d.ticket,
-        order=d.order,
-        position_id=d.position_id,
-        symbol=d.symbol,
-        magic=d.magic,
+        ticket=whole(d.ticket),
+        order=whole(d.order),
+        position_id=whole(d.position_id),
+        symbol=text(d.symbol),
+        magic=whole(d.magic),
         time_ns=utc(d.time),
-        volume_lots=volume if trade else 0.0,
-        price=d.price,
-        profit=d.profit,
-        swap=d.swap,
-        commission=d.commission,
+        volume_lots=number(volume) if trade else 0.0,
+        price=number(d.price),
+        profit=number(d.profit),
+        swap=number(d.swap),
+        commission=number(d.commission),
         is_trade=trade,
         reason=_REASONS.get(d.reason, DealReason.OTHER),
         opens=trade and d.entry in (mt5.DEAL_ENTRY_IN, mt5.DEAL_ENTRY_INOUT),
@@ -135,20 +144,26 @@ def open_order(o: Any, utc: Callable[[int], int]) -> OpenOrder:
     """
     kind, buys = _KINDS.get(o.type, OrderKind.OTHER), o.type in _BUYS
     return OpenOrder(
-        o.ticket,
-        o.symbol,
-        o.magic,
+        whole(o.ticket),
+        text(o.symbol),
+        whole(o.magic),
         OrderState.OPEN,
         kind,
-        o.volume_current if buys else -o.volume_current,
-        o.price_open,
-        o.sl,
-        o.tp,
+        number(o.volume_current if buys else -o.volume_current),
+        number(o.price_open),
+        number(o.sl),
+        number(o.tp),
         o.type_time != mt5.ORDER_TIME_GTC,
         utc(o.time_setup),
     )
 
 
-def past_state(state: int) -> OrderState:
-    """Where an order of the past has ended."""
-    return OrderState.DEAD if state in _DEAD else OrderState.FILLED
+def past_order(o: Any) -> OrderRecord:
+    """An order that has ended.
+
+    Args:
+        o: A ``TradeOrder``.
+    """
+    state = OrderState.DEAD if whole(o.state) in _DEAD else OrderState.FILLED
+    left = number(o.volume_current)
+    return OrderRecord(whole(o.ticket), text(o.symbol), whole(o.magic), state, left_lots=left)

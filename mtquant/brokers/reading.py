@@ -29,7 +29,8 @@ from mtquant.market.timeframe import Timeframe
 
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
-_LOST = frozenset(range(mt5.RES_E_INTERNAL_FAIL_TIMEOUT, mt5.RES_E_INTERNAL_FAIL + 1))
+#: Codes of ``last_error`` where the connection is at fault and not what was asked.
+LOST = frozenset(range(mt5.RES_E_INTERNAL_FAIL_TIMEOUT, mt5.RES_E_INTERNAL_FAIL + 1))
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ class Reads:
             if self._module.symbol_select(name, True):
                 return True
             code, text = self._module.last_error()
-            if code in _LOST:
+            if code in LOST:
                 raise BrokerUnavailable(f"symbol_select failed: {text} ({code})")
             return False
 
