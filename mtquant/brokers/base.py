@@ -8,7 +8,7 @@ translate.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
@@ -82,6 +82,11 @@ class Instrument:
                 f"{self.spec.lot_step}; correct the symbol's contract"
             )
         return int(whole)
+
+    def whole_lots(self, volume_lots: float) -> float:
+        """What of a volume is whole lot steps, toward zero: no order can touch the rest."""
+        steps = Decimal(str(float(volume_lots))) / self._step
+        return self.lots(int(steps.to_integral_value(ROUND_DOWN)))
 
 
 @dataclass(frozen=True)

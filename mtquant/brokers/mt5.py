@@ -8,8 +8,10 @@ server's wall clock into UTC, hides the forming bar, and never guesses: None fro
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from dataclasses import replace
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import numpy as np
@@ -27,7 +29,7 @@ from mtquant.brokers.mt5_records import bars_of, deal_of, open_order, past_order
 from mtquant.brokers.odd import number, understood, whole
 from mtquant.brokers.orders import OpenOrder
 from mtquant.brokers.reading import LOST
-from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt
+from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
 from mtquant.market.bars import Bars
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
@@ -37,8 +39,9 @@ from mtquant.market.timeframe import Timeframe
 # beyond is long ago, and the answer is an empty history.
 _END_OF_TIME = 2**31 - 1 - 366 * 86_400
 _KNOWN_TIMES = 4096
-
+_log = logging.getLogger(__name__)
 T = TypeVar("T")
+R = TypeVar("R", BrokerPosition, Deal, OpenOrder)
 
 
 def _margin_call(info: Any) -> float:
@@ -75,6 +78,7 @@ class MT5Adapter(MT5Orders):
         self._clock = Clock.parse(clocks.pop())
         # The same few positions and deals come back at every bar.
         self._utc = lru_cache(_KNOWN_TIMES)(self._locate)
+        self._lots = lru_cache(_KNOWN_TIMES)(self._rounded)
 
     def connect(self) -> AccountState:
         """Open the connection, select the symbols and verify the account.
@@ -150,11 +154,11 @@ class MT5Adapter(MT5Orders):
 
     def positions(self) -> tuple[BrokerPosition, ...]:
         """All open positions; of a hedging account all tickets."""
-        return self._listed(partial(position_of, utc=self._utc), "positions_get")
+        return self._listed(lambda p: self._on_grid(position_of(p, self._utc)), "positions_get")
 
     def open_orders(self) -> tuple[OpenOrder, ...]:
         """All working orders, with their prices."""
-        return self._listed(partial(open_order, utc=self._utc), "orders_get")
+        return self._listed(lambda o: self._on_grid(open_order(o, self._utc)), "orders_get")
 
     def past_orders(self, since_ns: int) -> tuple[OrderRecord, ...]:
         """Orders that ended since then."""
@@ -163,7 +167,9 @@ class MT5Adapter(MT5Orders):
     def deals(self, since_ns: int) -> tuple[Deal, ...]:
         """Deals since then."""
         since = self._span(since_ns)
-        return self._listed(partial(deal_of, utc=self._utc), "history_deals_get", *since)
+        return self._listed(
+            lambda d: self._on_grid(deal_of(d, self._utc)), "history_deals_get", *since
+        )
 
     def closed_bars(
         self,
@@ -202,6 +208,23 @@ class MT5Adapter(MT5Orders):
         with understood(function):
             rows = {row.ticket: row for row in self._read(function, *args)}
             return tuple(map(record, rows.values()))
+
+    def _on_grid(self, record: R) -> R:
+        lots = self._lots(record.symbol, record.volume_lots)
+        return record if lots == record.volume_lots else replace(record, volume_lots=lots)
+
+    def _rounded(self, symbol: str, volume_lots: float) -> float:
+        """A volume on its symbol's grid: one beside it must not stop all else from being closed."""
+        instrument = next((one for one in self._instruments if one.broker_name == symbol), None)
+        if instrument is None:
+            return volume_lots
+        try:
+            instrument.steps(volume_lots)
+        except DataError as beside:
+            lots = instrument.whole_lots(volume_lots)
+            _log.warning("%s; counted as %g lots until then", beside, lots)
+            return lots
+        return volume_lots
 
     def _locate(self, server_seconds: int) -> int:
         wall = np.array([server_seconds * SECOND_NS], np.int64)

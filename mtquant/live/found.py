@@ -161,6 +161,8 @@ def own_tickets(
 ) -> tuple[Ticket, ...]:
     """What a strategy holds of a symbol; identifiers rise, so they tell the oldest.
 
+    What is less than one lot step is none: no order could close it.
+
     Args:
         instrument: The symbol.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
@@ -171,7 +173,8 @@ def own_tickets(
         for position in positions
         if position.symbol == instrument.broker_name and tag_of(position.magic) == tag
     ]
-    return tuple(sorted(own, key=lambda ticket: ticket.identifier))
+    whole = (ticket for ticket in own if ticket.steps)
+    return tuple(sorted(whole, key=lambda ticket: ticket.identifier))
 
 
 def own_deals(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,9 @@ from mtquant.brokers.approval import issue
 from mtquant.brokers.base import Instrument, MarketOrder, Outcome
 from mtquant.brokers.mt5 import MT5Adapter
 from mtquant.brokers.mt5_requests import market_filling
+from mtquant.brokers.terminal.fault_kinds import changed
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
+from mtquant.live.found import own_tickets
 from mtquant.market.timeframe import Timeframe
 
 
@@ -141,3 +145,32 @@ def test_lots_and_steps_are_exact(steps, step, toy_spec):
 def test_lots_off_the_grid_are_an_error(toy_spec):
     with pytest.raises(DataError, match="no multiple of lot_step"):
         Instrument(toy_spec, "TOY.x").steps(0.015)
+
+
+def test_a_volume_beside_the_grid_is_counted_toward_zero(make, adapter_for, monkeypatch, caplog):
+    terminal = make([100.0, 101.0, 102.0])
+    adapter, instrument = adapter_for(terminal)
+    adapter.send(approved(MarketOrder(instrument, -7, magic=5 << 40)))
+    shown = {
+        "positions_get": (terminal.positions_get(), 0.065),
+        "history_deals_get": (terminal.history_deals_get(0, 2**31 - 1), 0.055),
+    }
+    for function, (honest, volume) in shown.items():
+        rows = tuple(changed(row, volume=volume) for row in honest)
+        monkeypatch.setattr(terminal, function, lambda *args, rows=rows: rows)
+    for _ in range(3):
+        (position,) = adapter.positions()
+        deal = adapter.deals(terminal.now_ns())[-1]
+        assert (position.volume_lots, deal.volume_lots) == (-0.06, -0.05)
+    assert caplog.text.count("no multiple of lot_step") == 2, "each is told once"
+    assert [one.steps for one in own_tickets(instrument, 5, [position])] == [-6]
+    dust = replace(position, volume_lots=0.0)
+    assert own_tickets(instrument, 5, [dust]) == ()
+
+
+@given(steps=st.integers(-1000, 1000), part=st.floats(0.001, 0.999))
+def test_whole_lots_lie_toward_zero(steps, part, toy_spec):
+    instrument = Instrument(toy_spec, "TOY.x")
+    assert instrument.whole_lots(instrument.lots(steps)) == instrument.lots(steps)
+    beyond = instrument.lots(steps) + (part if steps >= 0 else -part) * 0.01
+    assert instrument.steps(instrument.whole_lots(beyond)) == steps
