@@ -67,6 +67,8 @@ class ServerClock:
         Raises:
             RiskHalt: The offset is impossible, not the symbol's clock, or changed out of season.
         """
+        if not (tick_seconds and tick_seconds > 0):
+            return None  # a terminal that has no quote yet says 0: it is no look at a clock
         look, before = _Look(int(tick_seconds) * SECOND_NS, now_ns), self._seen
         self._seen = look
         if before is not None and look.server_ns == before.server_ns:

@@ -216,3 +216,15 @@ def test_offsets_are_written_as_people_do():
         "UTC-2:30",
         "UTC+3",
     ]
+
+
+@pytest.mark.parametrize("none", [0, -5, None])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_tick_without_a_time_is_no_tick(none, first):
+    server, now = ServerClock(Clock.parse("utc")), 1_760_000_000
+    seen = []
+    for second in range(0, 20, 5):
+        if (second == 0) is first or second == 10:
+            assert server.observe(none, (now + second) * SECOND_NS) is None
+        seen.append(server.observe(now + second, (now + second) * SECOND_NS))
+    assert seen == [0] * 4
