@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import IntEnum
 
@@ -34,12 +36,14 @@ class Proxy:
 
     ``plan`` says for each request what to do: ``pass``; ``cut before`` the bridge has got it;
     ``cut after`` it has answered, so that only the answer is lost; ``stall`` for ever;
-    ``stranger`` or a ``busy`` bridge answers instead.
+    ``stranger`` or a ``busy`` bridge answers instead; ``drip`` an answer without end, from its
+    ``head`` or its body on.
     """
 
     def __init__(self, port: int) -> None:
         self.plan: list[str] = []
         self.seen = 0
+        self.closed = threading.Event()
         self._port = port
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
@@ -64,6 +68,15 @@ class Proxy:
                 if what == "stall":
                     self._held.append(client.dup())
                     return
+                if what.startswith("drip"):
+                    if what == "drip body":
+                        client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                    else:
+                        client.sendall(b"HTTP/1.1 200 OK\r\nX: ")
+                    with suppress(OSError):
+                        while not self.closed.wait(0.02):
+                            client.sendall(b"x")
+                    return
                 if what == "busy":
                     body = b'{"error":"busy","text":"later","executed":"never"}'
                     head = f"HTTP/1.1 503 Busy\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -80,6 +93,7 @@ class Proxy:
                 client.sendall(answer)
 
     def close(self) -> None:
+        self.closed.set()
         self._socket.close()
         for held in self._held:
             held.close()
@@ -203,6 +217,24 @@ def test_a_bridge_that_never_answers_leaves_doubt(bridge, proxy, terminal):
     assert hasty.order_send(REQUEST) is None
     assert outcome_of(None, hasty.last_error()[0]) is Outcome.AMBIGUOUS
     assert hasty.account_info() is None and hasty.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_RECEIVE
+    hasty.shutdown()
+
+
+@pytest.mark.parametrize("part", ["head", "body"])
+def test_an_answer_that_drips_in_is_waited_for_no_longer(bridge, proxy, part):
+    hasty = BridgeClient(
+        proxy.url,
+        bridge.trade,
+        patience=ClientPatience(answer=0.3, settle=0.3, tries=1),
+        sleep=lambda _: None,
+    )
+    proxy.plan = [f"drip {part}"] * 3
+    begun = time.monotonic()
+    assert hasty.account_info() is None
+    assert hasty.last_error()[0] == mt5.RES_E_INTERNAL_FAIL_RECEIVE
+    assert hasty.order_send(REQUEST) is None
+    assert outcome_of(None, hasty.last_error()[0]) is Outcome.AMBIGUOUS
+    assert time.monotonic() - begun < 30.0
     hasty.shutdown()
 
 

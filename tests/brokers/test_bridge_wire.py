@@ -19,6 +19,7 @@ from mtquant.brokers.bridge.wire import (
     read_answer,
     read_array,
     struct_type,
+    unpack,
 )
 from mtquant.brokers.terminal.records import (
     RATES,
@@ -141,11 +142,21 @@ def test_objects_do_not_travel():
         b'{"answer":{"type":"Tick","names":["a","b"],"rows":[[1]]},"last_error":[1,""]}',
         b'{"answer":{"type":"Tick","names":["a"],"rows":[],"one":true},"last_error":[1,""]}',
         b"9" * 10_000,
+        b'{"answer":{"type":5,"names":["a"],"rows":[[1]]},"last_error":[1,""]}',
+        b'{"answer":{"type":"Tick","names":[5],"rows":[[1]]},"last_error":[1,""]}',
     ],
 )
 def test_hostile_answers_are_refused(body):
     with pytest.raises(WireError):
         read_answer(body)
+
+
+def test_what_is_nested_without_end_is_refused():
+    nested = 1
+    for _ in range(5_000):
+        nested = {"tuple": [nested]}
+    with pytest.raises(WireError):
+        unpack(nested)
 
 
 @given(st.binary(max_size=60))

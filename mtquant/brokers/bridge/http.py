@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import socket
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -76,7 +79,7 @@ class BridgeConnection:
             method: Of HTTP.
             path: Of the URL.
             body: JSON.
-            timeout: Seconds without a byte of the answer.
+            timeout: Seconds for the whole answer, however it drips in.
             headers: Besides the connection's own.
 
         Raises:
@@ -85,10 +88,10 @@ class BridgeConnection:
         """
         connection = self._connected()
         try:
-            connection.sock.settimeout(timeout)
-            connection.request(method, path, body, {**self._headers, **(headers or {})})
-            answer = connection.getresponse()
-            received = answer.read(_LARGEST_ANSWER + 1)
+            with _hung_up_after(timeout, connection.sock):
+                connection.request(method, path, body, {**self._headers, **(headers or {})})
+                answer = connection.getresponse()
+                received = answer.read(_LARGEST_ANSWER + 1)
             if len(received) > _LARGEST_ANSWER:
                 raise http.client.HTTPException("an answer without end")
         except (OSError, http.client.HTTPException) as problem:
@@ -124,6 +127,32 @@ class BridgeConnection:
             raise NotConnected(f"{type(problem).__name__}: {problem}") from None
         self._connection = made
         return made
+
+
+@contextmanager
+def _hung_up_after(seconds: float, sock: socket.socket) -> Iterator[None]:
+    """Hang up in the middle of an answer: each byte that drips in begins a socket's wait anew.
+
+    Raises:
+        TimeoutError: It took longer, even if what came until then looks whole.
+    """
+
+    def hang_up() -> None:
+        with suppress(OSError):  # it may be closed by now
+            # Past TLS's own shutdown, which pulls the ground from under the thread that reads.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
+
+    sock.settimeout(seconds)
+    until = time.monotonic() + seconds
+    timer = threading.Timer(seconds, hang_up)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+    if time.monotonic() >= until:
+        raise TimeoutError(f"no whole answer within {seconds:g} s")
 
 
 def parse_url(url: str) -> tuple[str, int, bool]:

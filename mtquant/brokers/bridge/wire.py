@@ -105,7 +105,7 @@ def unpack(value: Any) -> Any:
         if any(len(struct) != len(value["names"]) for struct in structs):
             raise WireError(f"a {value['type']} has another number of values than fields")
         return structs[0] if value.get("one") else structs
-    except (KeyError, TypeError, IndexError) as problem:
+    except (KeyError, TypeError, IndexError, RecursionError) as problem:
         raise WireError(f"no answer: {problem!r}") from None
 
 
@@ -119,7 +119,10 @@ def struct_type(name: str, fields: tuple[str, ...]) -> type[StructSequence]:
     for known in StructSequence.__subclasses__():
         if known.__name__ == name and tuple(known._blank) == fields:
             return known
-    plain = all(field.isidentifier() and not field.startswith("_") for field in (name, *fields))
+    plain = all(
+        isinstance(field, str) and field.isidentifier() and not field.startswith("_")
+        for field in (name, *fields)
+    )
     if not plain or len(set(fields)) != len(fields) or not 0 < len(fields) <= _MOST_FIELDS:
         raise WireError(f"no struct can be called {name!r} with fields {fields!r}")
     body = {"__slots__": (), "__doc__": "A result of the terminal."}
