@@ -93,7 +93,7 @@ def resolve(
 
 
 def _checked(value: str, reference: str) -> SecretStr:
-    if not value or not value.isprintable() or len(value) > _MOST_BYTES:
+    if not value.strip() or not value.isprintable() or len(value) > _MOST_BYTES:
         raise ConfigError(
             f"the secret of {shown(reference)} is empty, too long or holds control characters; "
             "set it again"

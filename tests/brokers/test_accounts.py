@@ -241,13 +241,20 @@ def test_a_file_is_read_only_if_nobody_else_can(tmp_path):
             resolve(f"file:{wrong}", {})
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"a\0b", b"\xff\xfe", b"a\nb", b"x" * 5000])
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"a\0b", b"\xff\xfe", b"a\nb", b"x" * 5000, b"  \n"]
+)
 def test_a_file_without_a_secret_is_refused(tmp_path, content):
     path = tmp_path / "secret"
     path.write_bytes(content)
     path.chmod(0o600)
     with pytest.raises(ConfigError):
         resolve(f"file:{path}", {})
+
+
+def test_a_secret_of_blanks_is_none():
+    with pytest.raises(ConfigError, match=r"A_B.* is empty"):
+        resolve("${A_B}", {"A_B": "  "})
 
 
 # --- that they are shown nowhere
