@@ -16,6 +16,8 @@ from pydantic import Field
 from mtquant.errors import ConfigError
 from mtquant.market.model import Fraction, Frozen, Positive
 
+# Thirty years: their nanoseconds, added to the present, are a number of 64 bits.
+Seconds = Annotated[float, Field(gt=0, le=1e9)]
 Count = Annotated[int, Field(ge=1)]
 Lots = dict[str, Positive]
 
@@ -61,14 +63,14 @@ class LiveLimits(Frozen):
     max_account_value: Positive
     max_delta_lots: Lots
     price_collar: Fraction
-    max_quote_age_seconds: Positive
-    max_decision_age_seconds: Positive
+    max_quote_age_seconds: Seconds
+    max_decision_age_seconds: Seconds
     orders_per_minute: Count
     orders_per_hour: Count
     orders_per_day: Count
     executions_per_day: Count
     max_position_value: Positive
-    connection_lost_seconds: Positive
+    connection_lost_seconds: Seconds
     attempts_per_bar: Annotated[int, Field(ge=1, le=4)]
     starts_per_hour: Count
     on_trigger: Literal["reduce", "flatten", "hard"]

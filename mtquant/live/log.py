@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from mtquant.errors import ConfigError, unknown
 from mtquant.live.report import BarReport
 from mtquant.market.clock import DAY_NS, utc_text
 
@@ -52,7 +53,13 @@ class LiveLog:
             path: The newest file; older ones stand beside it with a number.
             now_ns: Present time, ns UTC.
             secrets: Texts that must not be written.
+
+        Raises:
+            ConfigError: ``LOG_LEVEL`` is no level.
         """
+        level = (os.environ.get("LOG_LEVEL") or "INFO").upper()
+        if level not in (levels := logging.getLevelNamesMapping()):
+            raise ConfigError(unknown("LOG_LEVEL", level, levels, cure="(of the environment)"))
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         for old in path.parent.glob(path.name + ".*"):
             if now_ns - old.stat().st_mtime_ns > KEPT_DAYS * DAY_NS:
@@ -63,7 +70,7 @@ class LiveLog:
         )
         handler.setFormatter(JsonLines(secrets))
         self._log = logging.Logger(f"mtquant.live.{path}")
-        self._log.setLevel(os.environ.get("LOG_LEVEL", "INFO").upper())
+        self._log.setLevel(level)
         self._log.addHandler(handler)
 
     def close(self) -> None:
