@@ -62,15 +62,21 @@ class Resolver:
 
     def _over(self, intent: Intent, look: Look, done: int) -> bool:
         """Whether no more of an order can come, in a history that is whole."""
-        orders = [one.state for one in look.past if one.magic == intent.magic]
-        ended = [state for state in orders if state is not OrderState.OPEN]
-        if OrderState.FILLED in ended:  # its deals are not all shown yet
+        orders = [one for one in look.past if one.magic == intent.magic]
+        ended = [one for one in orders if one.state is not OrderState.OPEN]
+        instrument = self._instrument(intent)
+        left = max((instrument.steps(one.left_lots) for one in ended), default=0)
+        filled = any(one.state is OrderState.FILLED for one in ended)
+        if filled and abs(done) + left < abs(intent.steps):  # its deals are not all shown yet
             return done != 0 and self.gives_up(intent)
         return bool(ended) or self.gives_up(intent)
 
+    def _instrument(self, intent: Intent) -> Instrument:
+        return next(one for one in self.instruments if one.spec.name == intent.symbol)
+
     def _done(self, intent: Intent, deals: Sequence[Deal]) -> int:
         """Signed lot steps that were dealt for an intent."""
-        instrument = next(i for i in self.instruments if i.spec.name == intent.symbol)
+        instrument = self._instrument(intent)
         return sum(
             instrument.steps(deal.volume_lots)
             for deal in deals

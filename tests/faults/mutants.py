@@ -425,7 +425,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         RESOLVE,
-        "if OrderState.FILLED in ended:",
+        "if filled and abs(done) + left < abs(intent.steps):",
         "if False:",
         "faults/test_late.py::test_A5_an_order_that_is_filled_waits_for_its_deals",
     ),
