@@ -116,7 +116,8 @@ class LimitsConfig(Frozen):
         min_day_value: Average value traded in a day, the symbol's quote currency.
         min_price: Bid.
         price_band: Change from a close to the next open beyond which nothing is opened there.
-        hours: Trading hours on the symbol's clock, written as in ``configs/symbols.yaml``.
+        hours: Trading hours on the symbol's clock, written as in ``configs/symbols.yaml``;
+            ``{}`` opens nothing.
         prohibited: Times in which nothing is opened.
     """
 

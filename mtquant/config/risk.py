@@ -62,7 +62,7 @@ class Tightened(NamedTuple):
     after: Any
 
     def __str__(self) -> str:
-        return f"{self.key} {_written(self.before)} -> {_written(self.after)}"
+        return f"{self.key} {_written(self.key, self.before)} -> {_written(self.key, self.after)}"
 
 
 def load_risk(name: str) -> tuple[RiskProfile, Found]:
@@ -165,8 +165,10 @@ def _is_off(env: EnvConfig, key: str) -> bool:
     return bool(getattr(values, name) == type(values).model_fields[name].default)
 
 
-def _written(value: Any) -> str:
-    if value is None or value == {}:
+def _written(key: str, value: Any) -> str:
+    if value == {}:
+        return "never" if key == "limits.hours" else "off"
+    if value is None:
         return "off"
     if isinstance(value, tuple) and any(isinstance(one, BaseModel) for one in value):
         return f"{len(value)} entries"
@@ -226,7 +228,7 @@ def _both(mine: tuple[Any, ...], theirs: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _common_hours(mine: Hours, theirs: Hours) -> Hours:
-    """The minutes that both hold open; None is off."""
+    """The minutes that both hold open; None is off, empty is never."""
     if mine is None or theirs is None:
         return theirs if mine is None else mine
     open_in_both = open_minutes(mine) & open_minutes(theirs)

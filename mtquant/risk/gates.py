@@ -67,7 +67,7 @@ class Gates:
         min_price: Bid.
         price_band: Change from a close to the next open, a fraction.
         hours: Trading hours on the symbol's clock, as in ``SymbolSpec``; its own are not judged,
-            outside them there are no bars.
+            outside them there are no bars. Empty: never open.
         prohibited: When nothing is opened.
     """
 
@@ -180,7 +180,7 @@ def barred_codes(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Flo
     codes = np.zeros(len(bars), np.int8)
     at = _Closed(bars, spec, average_volume)
     for code, closed, fields in _GATES:
-        if any(getattr(gates, field) for field in fields):
+        if any(getattr(gates, field) != getattr(Gates, field) for field in fields):
             codes[(codes == 0) & closed(gates, at)] = code
     return codes
 

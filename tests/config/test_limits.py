@@ -83,6 +83,7 @@ def test_the_exposure_alone_needs_no_switch():
         ("min_price: 5", Gates(min_price=5.0)),
         ("price_band: 0.1", Gates(price_band=0.1)),
         ("hours: {mon-fri: '09:30-16:00'}", Gates(hours={"mon-fri": "09:30-16:00"})),
+        ("hours: {}", Gates(hours={})),
         (
             "prohibited: [{symbol: XAUUSD, from: 2024-01-02T00:00:00Z, "
             "until: '2024-01-03T02:00:00+02:00', reason: holiday}]",

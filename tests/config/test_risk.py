@@ -396,6 +396,12 @@ def test_tightening_twice_is_tightening_once(mine, theirs):
         ({}, {"max_lots": 1}, "limits.max_lots off -> 1"),
         ({"min_day_value": 1}, {"min_day_value": 5e6}, "limits.min_day_value 1 -> 5000000"),
         ({"trades_per_day": 9}, {"trades_per_day": 4}, "limits.trades_per_day 9 -> 4"),
+        ({}, {"leverage": {"XAUUSD": 2}}, "limits.leverage off -> {'XAUUSD': 2.0}"),
+        (
+            {"hours": {"mon": "01:00-05:00"}},
+            {"hours": {"mon": "16:30-23:00"}},
+            "limits.hours {'mon': '01:00-05:00'} -> never",
+        ),
     ],
 )
 def test_a_change_reads_in_one_line(mine, theirs, text):

@@ -136,6 +136,11 @@ def test_hours_are_those_of_the_order_and_on_the_symbols_clock():
     assert codes(gates, days) == [0, 0, 0, 0], "a daily bar has no hour"
 
 
+def test_empty_hours_never_open():
+    """Two hours without a common minute are tightened to these: they are no gate left out."""
+    assert codes(Gates(hours={}), bars([10.0] * 48)) == [OUT_OF_HOURS] * 48
+
+
 def test_hours_that_cannot_be_read():
     with pytest.raises(ConfigError, match="cannot read the trading hours"):
         codes(Gates(hours={"mon": "nine to five"}), bars([10.0]))
