@@ -15,6 +15,8 @@ from __future__ import annotations
 from mtquant.jit import Record, kernel
 
 NORMAL, LEVEL_1, LEVEL_2, LEVEL_3 = range(4)
+# Shares of what a loss is counted from; one that meets its level to the cent may come out below.
+TOLERANCE = 1e-9
 LEVEL_NAMES = ("NORMAL", "LEVEL_1", "LEVEL_2", "LEVEL_3")
 
 BREAKER_FIELDS = [
@@ -53,7 +55,7 @@ def trip(rules: Record, level: int, day_start_equity: float, equity: float) -> i
     """
     if equity != equity or day_start_equity <= 0.0:
         return LEVEL_3
-    loss = 1.0 - equity / day_start_equity
+    loss = 1.0 - equity / day_start_equity + TOLERANCE
     if loss >= rules["daily_loss_level_3"]:
         return LEVEL_3
     if loss >= rules["daily_loss_level_2"]:
@@ -81,11 +83,11 @@ def brake(
         A level; NORMAL where none binds.
     """
     level = NORMAL
-    if week_start - equity >= rules["weekly_loss"] * week_start:
+    if week_start - equity >= (rules["weekly_loss"] - TOLERANCE) * week_start:
         level = max(level, rules["weekly_loss_level"])
-    if peak - equity >= rules["drawdown"] * peak:
+    if peak - equity >= (rules["drawdown"] - TOLERANCE) * peak:
         level = max(level, rules["drawdown_level"])
-    if start - equity >= rules["start_loss"] * start:
+    if start - equity >= (rules["start_loss"] - TOLERANCE) * start:
         level = max(level, rules["start_loss_level"])
     if 0 < rules["losing_run"] <= losing_run:
         level = max(level, rules["losing_run_level"])

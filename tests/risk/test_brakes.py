@@ -51,6 +51,16 @@ def test_brake(changes, equity, run, level):
     assert brake(brakes(**changes), equity, 1_000.0, 2_000.0, 500.0, run) == level
 
 
+@pytest.mark.parametrize("base", [10_000.0, 20_000.0, 123_456.0])
+@pytest.mark.parametrize("name", ["weekly_loss", "drawdown", "start_loss"])
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_a_loss_that_is_exactly_its_limit_brakes(name, base, percent):
+    rules = brakes(**{name: percent / 100})
+    left = round(base * (100 - percent)) / 100
+    assert brake(rules, left, base, base, base, 0) == LEVEL_3
+    assert brake(rules, left + 0.01, base, base, base, 0) == NORMAL, "a cent less does not"
+
+
 @given(st.integers(-20_000, 60_000))
 def test_a_week_is_monday_to_sunday(day):
     """NumPy knows the weekday: weeks change between its Sundays and Mondays alone."""

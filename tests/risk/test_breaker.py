@@ -56,6 +56,18 @@ def test_level_of_a_day_that_began_with_1000(before, equity, after):
     assert trip(losses(), before, 1_000.0, equity) == after
 
 
+@pytest.mark.parametrize("day_start", [10_000.0, 20_000.0, 50_000.0, 123_456.0])
+@pytest.mark.parametrize("percent", range(1, 100))
+def test_a_loss_that_is_exactly_its_level_trips_it(day_start, percent):
+    """1 - 9,000 / 10,000 comes out below 0.1."""
+    rules = losses()
+    rules["daily_loss_level_1"] = percent / 100
+    rules["daily_loss_level_2"] = rules["daily_loss_level_3"] = 1.0
+    left = round(day_start * (100 - percent)) / 100
+    assert trip(rules, NORMAL, day_start, left) == LEVEL_1
+    assert trip(rules, NORMAL, day_start, left + 0.01) == NORMAL, "a cent less does not"
+
+
 @pytest.mark.parametrize("day_start", [0.0, -5.0])
 def test_a_day_that_began_with_nothing_is_over(day_start):
     assert trip(losses(), NORMAL, day_start, 100.0) == LEVEL_3
