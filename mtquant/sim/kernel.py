@@ -13,7 +13,16 @@ Trading changes cash and positions in ``fills`` alone; accounts are opened in ``
 from __future__ import annotations
 
 from mtquant.jit import Record, kernel
-from mtquant.risk.breaker import LEVEL_2, LEVEL_3, brake, limit, next_day, trip, week_of
+from mtquant.risk.breaker import (
+    LEVEL_2,
+    LEVEL_3,
+    NORMAL,
+    brake,
+    limit,
+    next_day,
+    trip,
+    week_of,
+)
 from mtquant.risk.challenge import TRAILS_DAYS, UNDECIDED, challenge_end
 from mtquant.risk.reasons import STOP
 from mtquant.sim.account import (
@@ -64,10 +73,16 @@ def _level(account: Record, rules: Record, equity: float) -> int:
     level = trip(rules, account["level"], account["day_start"], equity)
     if rules["challenge"] != 0 and _ends_challenge(account, rules, equity):
         return LEVEL_3
+    return max(level, _braked(account, rules, equity, account["losing_run"]))
+
+
+@kernel
+def _braked(account: Record, rules: Record, equity: float, losing_run: int) -> int:
+    """The level that the brakes ask for."""
     if rules["brakes"] == 0:
-        return level
+        return NORMAL
     week, peak, start = account["week_start"], account["peak"], account["start_equity"]
-    return max(level, brake(rules, equity, week, peak, start, account["losing_run"]))
+    return brake(rules, equity, week, peak, start, losing_run)
 
 
 @kernel
@@ -92,15 +107,23 @@ def close_bar(book: Book, tape: Tape, i: int, t: int) -> float:
         if position["barred_side"] != 0:
             position["barred_bars"] += 1
     equity = mark(book, tape, i, t)
-    account["equity"] = equity
-    account["peak"] = max(account["peak"], equity)
     account["cursor"] = t
     account["since_loss"] += 1
     level = _level(account, rules, equity)
-    if level == LEVEL_2 and account["level"] < LEVEL_2:
+    if level == LEVEL_2 and account["level"] < LEVEL_2 and not _was_braked(account, rules):
         account["shed_to"] = (1.0 - rules["shed"]) * gross_notional(book, tape, i, t)
     account["level"] = level
+    account["equity"], account["peak"] = equity, max(account["peak"], equity)
     return equity
+
+
+@kernel
+def _was_braked(account: Record, rules: Record) -> bool:
+    """Whether a brake held LEVEL_2 at the bar before: over midnight it binds on and sheds once.
+
+    Reads the equity and peak of that bar, and no losing run: the new day has served that.
+    """
+    return _braked(account, rules, account["equity"], 0) >= LEVEL_2
 
 
 @kernel
