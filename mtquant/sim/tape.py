@@ -8,7 +8,7 @@ rate, whole-number arithmetic: a live window of bars gives the very same values 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil
+from math import ceil, floor
 from types import MappingProxyType
 from typing import get_args
 
@@ -172,9 +172,9 @@ def contract_rows(
     for row, spec in zip(rows, specs, strict=True):
         row["tick_n"], row["tick_d"] = spec.tick_fraction
         row["min_steps"] = round(spec.lot_min / spec.lot_step)
-        row["max_steps"] = round(spec.lot_max / spec.lot_step)
-        row["stops_ticks"] = ceil(spec.stops_level_points * spec.point / spec.tick_size - 1e-9)
-        row["slippage_ticks"] = round(slippage_points * spec.point / spec.tick_size)
+        row["max_steps"] = floor(spec.lot_max / spec.lot_step + 1e-9)
+        row["stops_ticks"] = _ticks_up(spec.stops_level_points, spec)
+        row["slippage_ticks"] = _ticks_up(slippage_points, spec)
         charged = spec.commission_per_lot if commission_per_lot is None else commission_per_lot
         row["commission"] = charged * spec.lot_step
         row["margin_share"] = spec.margin_rate / (1.0 if spec.margin_mode == "cfd" else leverage)
@@ -186,6 +186,11 @@ def contract_rows(
         row["leverage"] = most_leverage.get(spec.name, 0.0)
         row["swap_long"], row["swap_short"] = spec.swap_long * unit, spec.swap_short * unit
     return rows
+
+
+def _ticks_up(points: float, spec: SymbolSpec) -> int:
+    """Whole ticks that are no less than some points."""
+    return ceil(points * spec.point / spec.tick_size - 1e-9)
 
 
 def _swap_unit(spec: SymbolSpec) -> float:

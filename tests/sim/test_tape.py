@@ -105,6 +105,20 @@ def test_contracts_count_in_lot_steps(toy_spec):
     assert contract_rows([spec], 100.0, 2.0, 0.0)["commission"][0] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("points", "ticks"), [(0.0, 0), (0.1, 1), (12.5, 1), (25.0, 1), (25.1, 2), (75.0, 3)]
+)
+def test_a_part_of_a_tick_slips_a_whole_one(toy_spec, points, ticks):
+    spec = toy_spec(tick_size=0.25, digits=2)
+    assert contract_rows([spec], 100.0, points)["slippage_ticks"][0] == ticks
+
+
+@pytest.mark.parametrize(("lot_max", "steps"), [(1.0, 3), (0.9, 3), (1.19, 3), (1.2, 4)])
+def test_no_position_is_larger_than_the_largest_lot(toy_spec, lot_max, steps):
+    spec = toy_spec(lot_min=0.3, lot_step=0.3, lot_max=lot_max)
+    assert contract_rows([spec], 100.0, 0.0)["max_steps"][0] == steps
+
+
 def test_rules_are_exactly_those_of_the_kernel(toy_tape, toy_bars):
     rules = toy_tape(toy_bars([(1, 1, 1, 1)] * 2)).rules
     numbers = {name: rules[name][0] for name in rules.dtype.names}
