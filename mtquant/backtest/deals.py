@@ -14,12 +14,18 @@ from mtquant.jit import kernel
 from mtquant.market.bars import Float
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
-from mtquant.risk.reasons import BREAKER, STOP, STOP_OUT, TAKE_PROFIT
+from mtquant.risk.reasons import BREAKER, SHED, STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.account import Tape
 from mtquant.sim.costs import paid_ticks
 
 Int64 = npt.NDArray[np.int64]
-EXIT_REASONS = {STOP_OUT: "stop_out", BREAKER: "breaker", STOP: "stop", TAKE_PROFIT: "target"}
+EXIT_REASONS = {
+    STOP_OUT: "stop_out",
+    BREAKER: "breaker",
+    SHED: "breaker",
+    STOP: "stop",
+    TAKE_PROFIT: "target",
+}
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Trade:
         exit_price: Mean of the exit fills, weighted by volume.
         profit: Account currency, net of all costs.
         costs: Account currency, paid in spread, slippage, commission and swap.
-        exit_reason: Why it ended, one of ``signal``, ``stop_out`` and ``breaker``.
+        exit_reason: Why it ended, ``signal``, ``stop``, ``target``, ``stop_out`` or ``breaker``.
     """
 
     symbol: str

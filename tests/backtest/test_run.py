@@ -11,7 +11,7 @@ import pytest
 
 from mtquant.agents.origin import market_of, split_times
 from mtquant.agents.rules import BuyAndHold, Flat
-from mtquant.backtest.deals import Deal
+from mtquant.backtest.deals import Deal, trades_of
 from mtquant.backtest.metrics import summarise
 from mtquant.backtest.run import (
     COSTS,
@@ -27,7 +27,9 @@ from mtquant.config.load import load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError, DataError
+from mtquant.market.panel import Panel
 from mtquant.market.simulated import SimulatedMarket
+from mtquant.risk.reasons import ALLOWED, BREAKER, SHED, STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.simulator import Simulator
 
 
@@ -194,6 +196,25 @@ def test_stop_out_ends_trading_and_is_told(small_env, easy_bars):
     after = result.ledger.time_ns > result.trades[-1].exit_time_ns
     assert not result.ledger.position_lots[after].any() and len(result.ledger) == 600
     assert len(set(result.equity[after])) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        (ALLOWED, "signal"),
+        (BREAKER, "breaker"),
+        (SHED, "breaker"),  # LEVEL_2 has closed it, the agent would have kept it
+        (STOP, "stop"),
+        (STOP_OUT, "stop_out"),
+        (TAKE_PROFIT, "target"),
+    ],
+)
+def test_why_a_trade_ended(toy_bars, toy_spec, toy_tape, reason, told):
+    bars = toy_bars([(100.0,) * 4] * 3)
+    bought = Deal(1, 0, 10, False, ALLOWED, 100.1, 0.0, 0.0, 0.0)
+    sold = Deal(2, 0, -10, True, reason, 100.0, -1.0, 0.0, 0.0)
+    trades = trades_of((bought, sold), Panel([bars]), [toy_spec()], toy_tape(bars))
+    assert [trade.exit_reason for trade in trades] == [told]
 
 
 def test_a_margin_call_is_named_once_where_the_level_is_crossed(small_env, easy_bars):
