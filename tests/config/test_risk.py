@@ -82,7 +82,9 @@ def test_presets(here, name, section, values):
 
 
 def test_etare_opens_nothing_after_five_percent_of_a_day(here):
-    assert load_risk("etare")[0].breaker.daily_loss[1] == 0.05, "LEVEL_2 only reduces"
+    breaker = load_risk("etare")[0].breaker
+    assert breaker.daily_loss[1] == 0.05, "LEVEL_2 only reduces"
+    assert breaker.shed == 0.0, "and what is held is kept"
 
 
 def test_the_file_holds_these_profiles_and_the_shipped_envs_take_each(here):
