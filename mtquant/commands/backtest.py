@@ -56,7 +56,8 @@ def backtest(
         str | None, typer.Option(help="Rules of a challenge to judge it by: a preset or a file.")
     ] = None,
     rules_paths: Annotated[
-        int | None, typer.Option(min=1, help="Paths to draw for the odds of passing.")
+        int | None,
+        typer.Option(min=1, max=1_000_000, help="Paths to draw for the odds of passing."),
     ] = None,
     checkpoints: Annotated[Path, typer.Option(help="Folder of bundles.")] = CHECKPOINTS,
     data_dir: Annotated[Path, typer.Option(help="Folder of the store.")] = DATA_DIR,

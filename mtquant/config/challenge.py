@@ -89,7 +89,7 @@ class RuleSet(Frozen):
     max_daily_loss: DailyLoss | None = None
     min_trading_days: Annotated[int, Field(ge=0)] = 0
     consistency: Fraction | None = None
-    max_days: Annotated[int, Field(ge=1)] | None = None
+    max_days: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
     @model_validator(mode="after")
     def _can_be_passed(self) -> RuleSet:

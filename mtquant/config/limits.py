@@ -72,7 +72,7 @@ class ProhibitionConfig(Frozen):
             moment = datetime.fromisoformat(value) if isinstance(value, str) else value
             if isinstance(moment, datetime) and moment.tzinfo is not None:
                 return moment.astimezone(UTC)
-        except ValueError:
+        except (ValueError, OverflowError):  # a zone may lift it out of the calendar
             pass
         raise ValueError("must be a time with its zone, such as 2024-03-20T18:00:00Z")
 

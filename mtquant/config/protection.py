@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
-from mtquant.market.model import Fraction, Frozen, NotNegative
+from mtquant.market.model import Fraction, Frozen, Multiple, NotNegative
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -28,10 +28,10 @@ class StopsConfig(Frozen):
             left it; 0 for never.
     """
 
-    atr: NotNegative = 5.0
-    target_atr: NotNegative = 0.0
-    trail_atr: NotNegative = 0.0
-    break_even_atr: NotNegative = 0.0
+    atr: Multiple = 5.0
+    target_atr: Multiple = 0.0
+    trail_atr: Multiple = 0.0
+    break_even_atr: Multiple = 0.0
     partial_at: Probability = 0.0
     partial_share: Fraction = 0.5
     reentry_bars: Annotated[int, Field(ge=0)] = 24

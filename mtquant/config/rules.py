@@ -18,7 +18,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from mtquant.config.challenge import RuleSet, load_rules
 from mtquant.errors import ConfigError, unknown
-from mtquant.market.model import Finite, Fraction, Frozen, NotNegative, Positive
+from mtquant.market.model import Finite, Fraction, Frozen, Multiple, NotNegative, Positive
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.challenge import CHALLENGE_FIELDS
 from mtquant.risk.sizing import SIZING_METHODS
@@ -149,8 +149,8 @@ class CostsConfig(Frozen):
     """
 
     slippage: Literal["none", "points", "range", "volume", "sqrt"] = "points"
-    slippage_points: NotNegative = 1.0
-    slippage_coefficient: NotNegative = 0.1
+    slippage_points: Multiple = 1.0
+    slippage_coefficient: Multiple = 0.1
     commission_per_lot: NotNegative | None = None
     commission_per_fill: NotNegative = 0.0
     commission_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0

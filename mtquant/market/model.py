@@ -21,6 +21,8 @@ from mtquant.errors import shown
 Fraction = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Of ticks, points or ATR: the product with a price must be a count that kernels can hold.
+Multiple = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 LARGEST = 2**63 - 1  # whole number, for kernels and files count in 64 bits

@@ -235,6 +235,10 @@ def test_shipped_rules_can_be_read(name):
             "profit_target: 0.1\nmax_drawdown: {fraction: 0.1}\nmin_trading_days: 4\nmax_days: 3",
             "max_days 3 leave no room for min_trading_days 4",
         ),
+        (
+            "profit_target: 0.1\nmax_drawdown: {fraction: 0.1}\nmax_days: 2000000000",
+            "max_days = 2000000000",
+        ),
     ],
 )
 def test_a_wrong_rule_is_one_sentence(tmp_path, text, told):

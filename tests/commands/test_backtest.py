@@ -159,6 +159,7 @@ def test_a_backtest_on_simulated_bars_says_so(mtquant, monkeypatch):
         (("small", "--rules", "none.yaml"), "there is no file of rules 'none.yaml'"),
         (("small", "--rules", "small.yaml"), "small.yaml: "),
         (("small", "--rules-paths", "10"), "name it with --rules"),
+        (("small", "--rules-paths", "99999999999999"), "1<=x<=1000000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

@@ -135,6 +135,7 @@ def test_a_wrong_line_is_one_sentence(text, told):
         ("{from: 1704153600, until: 2024-01-03T00:00:00Z}", "a time with its zone"),
         ("{from: soon, until: 2024-01-03T00:00:00Z}", "prohibited.0.from = 'soon'"),
         ("{from: 2024-01-03T00:00:00Z, until: 2024-01-03T00:00:00Z}", "must lie after from"),
+        ("{from: 2024-01-03T00:00Z, until: '9999-12-31T23:59:59-05:00'}", "0.until = '9999-12-31T"),
         ("{until: 2024-01-03T00:00:00Z}", "the key 'prohibited.0.from' is missing"),
     ],
 )
