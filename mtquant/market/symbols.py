@@ -62,6 +62,7 @@ class SymbolSpec(Frozen):
         lot_min: Smallest order, in lots.
         lot_step: Grid of order sizes, in lots.
         lot_max: Largest order, in lots.
+        volume_limit: Largest position of one account, in lots; None for any.
         margin_mode: ``forex`` (units of base over leverage), ``cfd_leverage`` (value over
             leverage) or ``cfd`` (full value).
         margin_rate: Multiplies the margin formula.
@@ -93,6 +94,7 @@ class SymbolSpec(Frozen):
     lot_min: Positive = 0.01
     lot_step: Positive = 0.01
     lot_max: Positive = 100.0
+    volume_limit: Positive | None = None
     margin_mode: Literal["forex", "cfd_leverage", "cfd"] = "forex"
     margin_rate: Positive = 1.0
     swap_mode: Literal["points", "percent", "money", "none"] = "points"
@@ -119,6 +121,11 @@ class SymbolSpec(Frozen):
     def _consistent(self) -> SymbolSpec:
         if self.lot_min > self.lot_max:
             raise ValueError(f"{self.name}: lot_min {self.lot_min} exceeds lot_max {self.lot_max}")
+        if self.volume_limit is not None and self.volume_limit < self.lot_min:
+            raise ValueError(
+                f"{self.name}: volume_limit {self.volume_limit} is below lot_min {self.lot_min}: "
+                "nothing could be held; leave it out for no limit"
+            )
         if Fraction(str(self.lot_min)) % Fraction(str(self.lot_step)):
             raise ValueError(
                 f"{self.name}: lot_min {self.lot_min} is no multiple of lot_step {self.lot_step}"

@@ -172,7 +172,9 @@ def contract_rows(
     for row, spec in zip(rows, specs, strict=True):
         row["tick_n"], row["tick_d"] = spec.tick_fraction
         row["min_steps"] = round(spec.lot_min / spec.lot_step)
-        row["max_steps"] = floor(spec.lot_max / spec.lot_step + 1e-9)
+        row["limit_steps"] = _steps(spec.volume_limit or 0.0, spec)
+        most = min(spec.lot_max, spec.volume_limit or spec.lot_max)
+        row["max_steps"] = _steps(most, spec)
         row["stops_ticks"] = _ticks_up(spec.stops_level_points, spec)
         row["slippage_ticks"] = _ticks_up(slippage_points, spec)
         charged = spec.commission_per_lot if commission_per_lot is None else commission_per_lot
@@ -186,6 +188,11 @@ def contract_rows(
         row["leverage"] = most_leverage.get(spec.name, 0.0)
         row["swap_long"], row["swap_short"] = spec.swap_long * unit, spec.swap_short * unit
     return rows
+
+
+def _steps(lots: float, spec: SymbolSpec) -> int:
+    """Whole lot steps that are no more than some lots."""
+    return floor(lots / spec.lot_step + 1e-9)
 
 
 def _ticks_up(points: float, spec: SymbolSpec) -> int:

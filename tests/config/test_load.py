@@ -310,6 +310,7 @@ def test_yes_and_no_are_no_numbers(here, changes, place):
         ({"hours": {"mon-fri": "24:00-01:00"}}, "cannot read the trading hours 'mon-fri: 24:00"),
         ({"hours": {"mon-fri": "always"}}, "cannot read the trading hours 'mon-fri: always'"),
         ({"hours": {"monday": "01:00-24:00"}}, "'monday'; did you mean 'mon'?"),
+        ({"volume_limit": 0.001}, "volume_limit 0.001 is below lot_min 0.01: nothing could be"),
         ({"hours": {"mon-fri": "01:00-24:00", "tue": "02:00-03:00"}}, "overlap others"),
     ],
 )

@@ -322,6 +322,19 @@ MARKETS = (
         spec={"lot_max": 0.5},
     ),
     Golden(
+        # 100 steps are paid for, an account may hold 30.
+        "the broker's limit on a symbol's volume caps the position",
+        """
+        open   high   low    close  | act | deals                      | balance  | equity
+        100.00 100.00 100.00 100.00 |  1  |                            | 10000.00 | 10000.00
+        100.00 100.00 100.00 100.00 |  1  | +30 @ 100.10               | 10000.00 |  9997.00
+        100.00 100.00 100.00 100.00 | -1  |                            | 10000.00 |  9997.00
+        100.00 100.00 100.00 100.00 |  -  | -30 @ 100.00, -30 @ 100.00 |  9997.00 |  9994.00
+        100.00 100.00 100.00 100.00 |     |                            |  9997.00 |  9994.00
+        """,
+        spec={"volume_limit": 0.3},
+    ),
+    Golden(
         # 4 times the equity is wanted, 2 allowed: 200 steps.
         "the maximum exposure reduces the order",
         """
