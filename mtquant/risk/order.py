@@ -26,7 +26,7 @@ ORDER = np.dtype(
         ("others_open", "i8"),  # other symbols with a position, or about to have one
         ("correlation", "f8"),  # largest with an other one held; above 0 is the same bet
         ("day_volume", "f8"),  # average of a day in lot steps; 0: not recorded
-        ("orders_today", "i8"),  # increases filled on this broker day
+        ("orders_today", "i8"),  # increases of this broker day, filled or yet to be
         ("spent_today", "f8"),  # notional that they opened, account currency
         ("day_trades", "i8"),  # opened and closed on one broker day, in the last five of them
         ("bars_since_loss", "i8"),  # closed since a round trip lost, with that one; 0: none has

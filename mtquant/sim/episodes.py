@@ -48,6 +48,7 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account["latency"], account["shed_to"] = tape.rules[0]["latency_least"], 0.0
     account["open_equity"], account["open_margin"] = equity, 0.0
     account["reserved"], account["reserved_margin"], account["reserved_open"] = 0.0, 0.0, 0
+    account["reserved_spent"], account["reserved_orders"] = 0.0, 0
     account["orders_today"], account["spent_today"], account["day_trades"] = 0, 0.0, 0
     account["since_loss"], account["tickets"] = LONG_AGO, 0
     account["day_balance"], account["challenge_high"], account["challenge_days"] = equity, equity, 0

@@ -22,18 +22,30 @@ def tally(book: Book, tape: Tape, i: int, t: int) -> None:
             count += 1
     account["reserved"], account["reserved_margin"] = gross, margin
     account["reserved_open"] = count
+    account["reserved_spent"], account["reserved_orders"] = 0.0, 0
+
+
+@kernel
+def increase(held: int, target: int) -> int:
+    """Lot steps that going from ``held`` to ``target`` opens; all of them after a flip."""
+    return max(abs(target) - (abs(held) if held * target > 0 else 0), 0)
 
 
 @kernel
 def reserve(book: Book, tape: Tape, i: int, s: int, t: int) -> None:
-    """Add what symbol ``s`` was just allowed beyond what it holds."""
+    """Add what symbol ``s`` was just allowed beyond what it holds, and the order that opens it."""
     account, position = book.account[i], book.positions[i, s]
-    more = abs(position["target"]) - abs(position["steps"])
+    target, held, unit = position["target"], position["steps"], step_notional(tape.market[t, s])
+    opened = increase(held, target)
+    if opened > 0:
+        account["reserved_spent"] += opened * unit
+        account["reserved_orders"] += 1
+    more = abs(target) - abs(held)
     if more > 0:
-        notional = more * step_notional(tape.market[t, s])
+        notional = more * unit
         account["reserved"] += notional
         account["reserved_margin"] += notional * tape.contracts[s]["margin_share"]
-        if position["steps"] == 0:
+        if held == 0:
             account["reserved_open"] += 1
 
 
@@ -92,7 +104,8 @@ def describe(book: Book, tape: Tape, i: int, s: int, t: int, held: int, target: 
     order["others_gross"] = max(account["reserved"] - own * notional, 0.0)
     order["others_margin"] = max(account["reserved_margin"] - own * margin, 0.0)
     order["others_open"] = account["reserved_open"] - (1 if own > 0 else 0)
-    order["orders_today"], order["spent_today"] = account["orders_today"], account["spent_today"]
+    order["orders_today"] = account["orders_today"] + account["reserved_orders"]
+    order["spent_today"] = account["spent_today"] + account["reserved_spent"]
     order["bars_since_loss"], order["age"] = account["since_loss"], position["age"]
     order["barred"] = bar["barred"]
     if rules["max_daily_volume_share"] > 0.0:

@@ -33,6 +33,8 @@ ACCOUNT = np.dtype(
         ("reserved", "f8"),  # gross notional held, or just allowed to be, at a decision
         ("reserved_margin", "f8"),
         ("reserved_open", "i8"),
+        ("reserved_spent", "f8"),  # notional that orders not yet filled will open
+        ("reserved_orders", "i8"),  # how many of them increase
         ("start_equity", "f8"),
         ("bars", "i8"),
         ("high_water", "f8"),  # of this episode; ``peak`` may lie before it

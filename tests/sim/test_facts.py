@@ -82,6 +82,23 @@ def test_what_an_earlier_symbol_was_allowed_is_reserved(three):
     assert facts(three, 1, -30)["others_open"] == 2
 
 
+def test_an_order_that_an_earlier_symbol_sends_counts_as_sent(three):
+    """From a long of 10 to 60 are 50 of 100; from a short of 20 to a long of 5 are 5."""
+    book, tape = three
+    book.account["orders_today"], book.account["spent_today"] = 3, 700.0
+    book.positions["target"][0, 0] = 60
+    reserve(book, tape, 0, 0, 1)
+    order = facts(three, 1, 5)
+    assert (order["orders_today"], order["spent_today"]) == (4, 5_700.0)
+    book.positions["target"][0, 1] = 5
+    reserve(book, tape, 0, 1, 1)
+    order = facts(three, 2, 5)
+    assert (order["orders_today"], order["spent_today"]) == (5, 6_200.0)
+    tally(book, tape, 0, 1)
+    order = facts(three, 2, 5)
+    assert (order["orders_today"], order["spent_today"]) == (3, 700.0)
+
+
 def test_days_of_volume_and_trades(three):
     """Five lots a bar are 500 steps, 24 bars a day; day trades are one byte for each of five."""
     order = facts(three, 0, 30)

@@ -103,6 +103,34 @@ def test_symbols_share_one_maximum_exposure(toy_bars, toy_tape):
     assert steps(simulator) == [150, -50]
 
 
+def test_symbols_share_the_budget_of_the_day(toy_bars, toy_tape):
+    """100 steps of 100 are asked of each: A's take 10,000 of 15,000 and leave B 50.
+
+    Filled at 100.10 they have cost 15,015: nothing is left for what is asked next.
+    """
+    bars = [toy_bars([QUIET] * 4, name) for name in ("AAA", "BBB")]
+    tape = toy_tape(bars, max_exposure=5.0, checks=1, day_budget=15_000.0)
+    simulator = start(tape)
+    advance(simulator, 1.0, -1.0)
+    assert steps(simulator) == [100, -50]
+    assert reasons(simulator) == ["allowed", "budget of the day"]
+    advance(simulator, 1.0, -1.0)
+    assert steps(simulator) == [100, -50]
+
+
+def test_symbols_share_the_trades_of_the_day(toy_bars, toy_tape):
+    """Two orders: B's first and A's; B's second finds none left, and a flip only closes."""
+    bars = [toy_bars([QUIET] * 4, name) for name in ("AAA", "BBB")]
+    simulator = start(toy_tape(bars, max_exposure=5.0, checks=1, trades_per_day=2))
+    advance(simulator, 0.0, 0.2)
+    advance(simulator, 0.1, 0.5)
+    assert steps(simulator) == [9, 20]
+    assert reasons(simulator) == ["allowed", "trades of the day"]
+    advance(simulator, -0.1, 0.1)
+    assert steps(simulator) == [0, 9]
+    assert reasons(simulator) == ["trades of the day", "allowed"]
+
+
 def test_a_later_symbol_that_is_held_counts_for_an_earlier_one(toy_bars, toy_tape):
     bars = [toy_bars([QUIET] * 3, name) for name in ("AAA", "BBB")]
     simulator = start(toy_tape(bars, notional_fraction=1.5, max_exposure=2.0))
