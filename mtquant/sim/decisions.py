@@ -34,6 +34,7 @@ from mtquant.risk.sizing import (
 )
 from mtquant.sim.account import Book, Float32, Tape, step_notional
 from mtquant.sim.facts import describe, reserve, tally
+from mtquant.sim.pending import ordered
 from mtquant.sim.protect import distance, obey, protect, reopened
 
 
@@ -146,9 +147,7 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
     """
     account, position = book.account[i], book.positions[i, s]
     contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
-    held, least = position["steps"], contract["min_steps"]
-    if book.queue.shape[1] > 0:
-        held = position["target"]  # what is on its way counts as held
+    held, least = ordered(book, i, s, t), contract["min_steps"]
     _protect(position, contract, bar, rules)
     began = tape.market[began_at(account, t), s]
     asked, why = _ask(account, position, contract, bar, began, rules, held, action)

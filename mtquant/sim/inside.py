@@ -15,6 +15,7 @@ from mtquant.sim.account import MOST_TICKETS, Book, Tape, round_money
 from mtquant.sim.costs import nightly_swap
 from mtquant.sim.fills import book_deal, reduce, take_passed
 from mtquant.sim.orders import PATH_TOLERANCE
+from mtquant.sim.pending import call_off
 
 NEVER = 2.0  # beyond the end of the way
 
@@ -69,6 +70,7 @@ def exit_position(
     steps = position["steps"]
     if reason == STOP:
         bar_side(position)
+    call_off(book, i, s)
     reduce(book, tape, i, s, t, -steps, bid_ticks, reason)
     return steps * (bid_ticks - bar["open"]) * bar["value"]
 

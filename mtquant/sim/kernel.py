@@ -38,6 +38,7 @@ from mtquant.sim.decisions import decide_all
 from mtquant.sim.fills import stop_refused
 from mtquant.sim.inside import bar_side, carry, inside_bar
 from mtquant.sim.orders import execute, late_bid
+from mtquant.sim.pending import call_off, give_up, send, whole_bars
 from mtquant.sim.reward import SORTINO, other_reward, sortino_reward
 
 RUNNING, TERMINATED, TRUNCATED = range(3)
@@ -148,22 +149,6 @@ def _gross_bar(book: Book, tape: Tape, i: int, t: int) -> float:
 
 
 @kernel
-def _due(book: Book, i: int, s: int, t: int, target: int) -> int:
-    """The target decided as many whole bars ago as the lane's latency says.
-
-    What has happened since then still holds it back: a stop on that side, and the breaker.
-    """
-    account, position = book.account[i], book.positions[i, s]
-    slots = book.queue.shape[1] // book.positions.shape[1]
-    first = s * slots
-    book.queue[i, first + t % slots] = target
-    due = book.queue[i, first + (t - int(account["latency"])) % slots]
-    if due * position["barred_side"] > 0:
-        return 0
-    return limit(LEVEL_2, position["steps"], due) if account["level"] >= LEVEL_2 else due
-
-
-@kernel
 def trade(book: Book, tape: Tape, i: int, t: int) -> float:
     """Fill target minus held of every symbol at the open of bar ``t``.
 
@@ -173,18 +158,23 @@ def trade(book: Book, tape: Tape, i: int, t: int) -> float:
     missed = 0.0
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
-        target = position["target"]
+        target = due = position["target"]
         if book.queue.shape[1] > 0:
-            target = _due(book, i, s, t, target)
+            target = due = send(book, i, s, t, due)
+            if book.account[i]["level"] >= LEVEL_2:  # reached since this was decided
+                target = limit(LEVEL_2, position["steps"], due)
         if position["moved"] != 0 and target * position["steps"] > 0:
             if stop_refused(position, tape.contracts[s], bar):
                 # What the stop cannot protect any more is closed.
                 bar_side(position)
+                call_off(book, i, s)
                 target, position["reason"] = 0, STOP
         steps = target - position["steps"]
         if steps != 0:
             done = execute(book, tape, i, s, t, steps, position["reason"])
             missed += done * (late_bid(book.account[i], bar, steps) - bar["open"]) * bar["value"]
+        if position["steps"] != due and whole_bars(book, i) > 0:
+            give_up(book, i, s, t, due)
     return missed
 
 

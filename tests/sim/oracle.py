@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import takewhile
 from math import ceil, floor, isnan
 
 ORDER, STOP, TARGET, STOP_OUT = "order", "stop", "target", "stop-out"
@@ -233,12 +234,21 @@ class Account:
             if bars[s].tradable:
                 distances = (self.distance(multiple, s, before[s]) for multiple in (stop, take))
                 self._fill(t, s, bars, target, *distances)
+            self._give_up(s, target)
         self._inside(t, bars)
         for position, bar, contract in zip(self.positions, bars, self.contracts, strict=True):
             self._carry(position, bar, contract)
         self.equity = self._marked([bar.close for bar in bars], bars)
         self._judge()
         return self.deals
+
+    def _give_up(self, s: int, due: int) -> None:
+        """What was not opened is not opened by those that ask for nothing but the same."""
+        held = self.positions[s].steps
+        kept = held if held * due > 0 else 0
+        if abs(due) > abs(kept):
+            for targets in takewhile(lambda targets: targets[s] == due, self.pending):
+                targets[s] = kept
 
     def _marked(self, bids: Sequence[Fraction | int], bars: Sequence[Bar]) -> Fraction:
         held = zip(self.positions, bids, bars, strict=True)
@@ -264,9 +274,9 @@ class Account:
             position.barred, position.barred_at = position.side, t
         if self.latency >= 1:
             held = position.steps
-            if target * held < 0 or not held:
-                target = 0 if self.level >= 2 or target * position.barred > 0 else target
-            elif abs(target) > abs(held) and (self.level >= 2 or target * position.barred > 0):
+            if self.level >= 2 and target * held <= 0:
+                target = 0
+            elif self.level >= 2 and abs(target) > abs(held):
                 target = held
         order = target - position.steps
         side = 1 if order > 0 else -1
@@ -350,6 +360,10 @@ class Account:
 
     def _deal(self, s: int, bar: Bar, steps: int, bid: int, reason: str) -> None:
         position, contract = self.positions[s], self.contracts[s]
+        if reason != ORDER:
+            for targets in self.pending:  # what is on its way to its side is called off
+                if targets[s] * position.steps > 0:
+                    targets[s] = 0
         price = bid + bar.spread + contract.slippage if steps > 0 else bid - contract.slippage
         held, profit, swap = position.steps, Fraction(0), Fraction(0)
         if held * steps < 0:

@@ -828,6 +828,32 @@ MARKETS = (
         """,
         latency=1.25,
     ),
+    Golden(
+        # At the close of the third row it is flat with nothing on its way: +100 is decided anew.
+        "what a target has closed is reopened by a decision, not by what was on its way",
+        """
+        open   high   low    close  | act | deals                               | balance | equity
+        100.00 100.50  99.50 100.00 |  1  |                                     |   10000 | 10000
+        100.00 100.50  99.50 100.00 |  1  |                                     |   10000 | 10000
+        100.00 101.20  99.90 100.00 |  1  | +100 @ 100.10, -100 @ 101.00 target |   10090 | 10090
+        100.00 100.50  99.50 100.00 |  -  |                                     |   10090 | 10090
+        100.00 100.50  99.50 100.00 |  -  | +100 @ 100.10                       |   10090 | 10080
+        """,
+        {"take_atr": 1.0},
+        latency=1.0,
+    ),
+    Golden(
+        "a flip on its way outlives the stop that closes the other side",
+        """
+        open   high   low    close  | act | deals                            | balance  | equity
+        100.00 100.50  99.50 100.00 |  1  |                                  | 10000.00 | 10000.00
+        100.00 100.50  99.50 100.00 |  -1 |                                  | 10000.00 | 10000.00
+        100.00 100.20  98.90  99.00 |  -  | +100 @ 100.10, -100 @ 99.00 stop |  9890.00 |  9890.00
+         99.00  99.10  98.90  99.00 |  -  | -100 @ 99.00                     |  9890.00 |  9880.00
+        """,
+        STOP,
+        latency=1.0,
+    ),
     # The breaker.
     Golden(
         # -150 are 1.5 %: flattened at the next open, by the order, though the bar falls to the
