@@ -62,7 +62,7 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
 @kernel
 def clear_position(position: Record) -> None:
     """Flat, and nothing remembered."""
-    position["steps"], position["target"] = 0, 0
+    position["steps"], position["target"], position["planned"] = 0, 0, 0
     position["reason"], position["age"] = 0, 0
     position["entry"], position["swap"], position["result"] = 0.0, 0.0, 0.0
     position["stop"], position["take"], position["cap"], position["moved"] = 0, 0, 0, 0

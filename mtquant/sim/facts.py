@@ -4,58 +4,52 @@ from __future__ import annotations
 
 from mtquant.jit import kernel
 from mtquant.sim.account import Book, Tape, step_notional
+from mtquant.sim.pending import increase, on_its_way, ordered
 
 ONE_BYTE, FIVE_DAYS = 255, 5
 
 
 @kernel
 def tally(book: Book, tape: Tape, i: int, t: int) -> None:
-    """Sum up what is held at the close of bar ``t``, before the first symbol is decided."""
+    """Sum up what is held and on its way at the close of bar ``t``, before the first decision."""
     account = book.account[i]
-    gross, margin, count = 0.0, 0.0, 0
+    gross, margin, spent, count, orders = 0.0, 0.0, 0.0, 0, 0
     for s in range(book.positions.shape[1]):
-        steps = abs(book.positions[i, s]["steps"])
-        if steps != 0:
-            notional = steps * step_notional(tape.market[t, s])
+        position, unit = book.positions[i, s], step_notional(tape.market[t, s])
+        planned = position["steps"]
+        if book.queue.shape[1] > 0:
+            planned, opened, increases = on_its_way(book, i, s, t)
+            spent += opened * unit
+            orders += increases
+        position["planned"] = planned
+        if planned != 0:
+            notional = abs(planned) * unit
             gross += notional
             margin += notional * tape.contracts[s]["margin_share"]
             count += 1
     account["reserved"], account["reserved_margin"] = gross, margin
     account["reserved_open"] = count
-    account["reserved_spent"], account["reserved_orders"] = 0.0, 0
-
-
-@kernel
-def increase(held: int, target: int) -> int:
-    """Lot steps that going from ``held`` to ``target`` opens; all of them after a flip."""
-    return max(abs(target) - (abs(held) if held * target > 0 else 0), 0)
+    account["reserved_spent"], account["reserved_orders"] = spent, orders
 
 
 @kernel
 def reserve(book: Book, tape: Tape, i: int, s: int, t: int) -> None:
-    """Add what symbol ``s`` was just allowed beyond what it holds, and the order that opens it."""
+    """Add what symbol ``s`` was just allowed beyond its plan, and the order that opens it."""
     account, position = book.account[i], book.positions[i, s]
-    target, held, unit = position["target"], position["steps"], step_notional(tape.market[t, s])
-    opened = increase(held, target)
+    target, planned = position["target"], position["planned"]
+    unit = step_notional(tape.market[t, s])
+    opened = increase(ordered(book, i, s, t), target)
     if opened > 0:
         account["reserved_spent"] += opened * unit
         account["reserved_orders"] += 1
-    more = abs(target) - abs(held)
+    more = abs(target) - abs(planned)
     if more > 0:
         notional = more * unit
         account["reserved"] += notional
         account["reserved_margin"] += notional * tape.contracts[s]["margin_share"]
-        if held == 0:
+        if planned == 0:
             account["reserved_open"] += 1
-
-
-@kernel
-def _planned(book: Book, i: int, o: int, s: int) -> int:
-    """Signed steps of another symbol: held, or already allowed where that is more."""
-    position = book.positions[i, o]
-    if o < s and abs(position["target"]) > abs(position["steps"]):
-        return position["target"]
-    return position["steps"]
+        position["planned"] = target
 
 
 @kernel(rare=True)
@@ -64,7 +58,7 @@ def _class_gross(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
     gross = 0.0
     for o in range(book.positions.shape[1]):
         if o != s and tape.contracts[o]["asset_class"] == tape.contracts[s]["asset_class"]:
-            gross += abs(_planned(book, i, o, s)) * step_notional(tape.market[t, o])
+            gross += abs(book.positions[i, o]["planned"]) * step_notional(tape.market[t, o])
     return gross
 
 
@@ -73,7 +67,7 @@ def _same_bet(book: Book, tape: Tape, i: int, s: int, t: int, side: int) -> floa
     """Largest correlation with another position, counted positive where both win together."""
     largest, symbols = 0.0, book.positions.shape[1]
     for o in range(symbols):
-        steps = 0 if o == s else _planned(book, i, o, s)
+        steps = 0 if o == s else book.positions[i, o]["planned"]
         if steps != 0:
             a, b = min(o, s), max(o, s)
             pair = a * symbols - a * (a + 1) // 2 + b - a - 1
@@ -95,7 +89,7 @@ def describe(book: Book, tape: Tape, i: int, s: int, t: int, held: int, target: 
     """Write into ``book.orders[0]`` what is to be known of going from ``held`` to ``target``."""
     account, position, order = book.account[i], book.positions[i, s], book.orders[0]
     contract, bar, rules = tape.contracts[s], tape.market[t, s], tape.rules[0]
-    notional, own = step_notional(bar), abs(position["steps"])
+    notional, own = step_notional(bar), abs(position["planned"])
     margin = notional * contract["margin_share"]
     order["held"], order["target"] = held, target
     order["step_notional"], order["step_margin"] = notional, margin

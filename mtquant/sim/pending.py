@@ -33,6 +33,33 @@ def ordered(book: Book, i: int, s: int, t: int) -> int:
 
 
 @kernel
+def increase(held: int, target: int) -> int:
+    """Lot steps that going from ``held`` to ``target`` opens; all of them after a flip."""
+    return max(abs(target) - (abs(held) if held * target > 0 else 0), 0)
+
+
+@kernel(rare=True)
+def on_its_way(book: Book, i: int, s: int, t: int) -> tuple[int, int, int]:
+    """What may still come of the targets that are on their way at the close of bar ``t``.
+
+    Returns:
+        ``(signed lot steps, where they are the most, lot steps opened, orders that open)``.
+    """
+    held = most = book.positions[i, s]["steps"]
+    opened, orders = 0, 0
+    for k in range(t - whole_bars(book, i) + 1, t + 1):
+        target = book.queue[i, _slot(book, s, k)]
+        more = increase(held, target)
+        if more > 0:
+            opened += more
+            orders += 1
+        if abs(target) >= abs(most):
+            most = target
+        held = target
+    return most, opened, orders
+
+
+@kernel
 def send(book: Book, i: int, s: int, t: int, target: int) -> int:
     """Take the target decided for bar ``t``; returns the one that bar ``t`` fills."""
     book.queue[i, _slot(book, s, t)] = target

@@ -78,6 +78,7 @@ POSITION = np.dtype(
     [
         ("steps", "i8"),  # signed lot steps
         ("target", "i8"),  # decided at the last close
+        ("planned", "i8"),  # largest of what is held, on its way and allowed, at a decision
         ("reason", "i8"),  # why the target is what it is
         ("age", "i8"),  # bars since the position opened
         ("entry", "f8"),  # average price in ticks, on the grid of ENTRY_GRID

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mtquant.risk.reasons import REASONS
+from mtquant.sim.pending import on_its_way
 from mtquant.sim.simulator import Simulator
 
 pytestmark = pytest.mark.nojit
@@ -97,3 +98,68 @@ def test_a_reduction_that_found_no_bar_is_repeated(toy_bars, toy_tape):
     one = Lane(toy_tape([a, b], latency_least=1.0, latency_most=1.0), 1)
     actions = (1.0, 1.0, 0.0, 0.0, NAN)
     assert [one.step(0.0, action)[1] for action in actions] == [0, 100, 100, 100, 0]
+
+
+QUIETLY = [QUIET] * 9
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"),
+    [
+        ({"max_exposure": 1.0}, "reduced to the maximum exposure"),
+        ({"max_class_exposure": 1.0}, "maximum exposure of the asset class"),
+        ({"max_positions": 1}, "maximum number of positions"),
+    ],
+)
+def test_what_a_later_symbol_has_on_its_way_counts(lane, limit, reason):
+    """B's 100 of 100 are all of equity; A finds no room, whether they are filled or not."""
+    one = lane(QUIETLY, QUIETLY, **limit)
+    assert one.step(0.0, 1.0) == [0, 0]
+    assert one.step(1.0, 1.0) == [0, 100]
+    assert one.reasons[0] == reason
+    assert [one.step(1.0, 1.0)[0] for _ in range(3)] == [0, 0, 0]
+
+
+def test_margin_of_what_is_on_its_way_is_not_free(lane):
+    """At a leverage of 1 the margin of B's 60 is 6,000 of 10,000: A is left 40."""
+    one = lane(QUIETLY, QUIETLY)
+    one.simulator.tape.contracts["margin_share"] = 1.0
+    one.step(0.0, 0.6)
+    one.step(0.8, 0.6)
+    assert one.reasons[0] == "reduced to the free margin"
+    assert one.simulator.book.positions["target"][0, 0] == 40
+
+
+def test_what_is_to_be_sold_counts_until_it_is(lane):
+    """A's 100 are sold at bar 5, and B is allowed at its close: 9,990 buy 99."""
+    one = lane(QUIETLY, QUIETLY, max_exposure=1.0)
+    actions = [(1.0, 0.0), (1.0, 0.0), *[(0.0, 1.0)] * 4]
+    held = [one.step(*action) for action in actions]
+    assert held == [[0, 0], [100, 0], [100, 0], [0, 0], [0, 0], [0, 99]]
+
+
+@pytest.mark.parametrize("late", [1, 2, 3])
+def test_the_day_pays_for_what_is_on_its_way(lane, late):
+    """20 of 100 are 2,000 of 3,000: the next order may open 10, and none is left for the third."""
+    one = lane(QUIETLY, late=late, day_budget=3_000.0)
+    held = [one.step(action)[0] for action in (0.2, 0.4, *[0.6] * 5)]
+    assert held == [*[0] * late, 20, *[30] * (6 - late)]
+    assert one.account("spent_today") == pytest.approx(3_003.0)
+
+
+@pytest.mark.parametrize("late", [1, 2, 3])
+def test_an_order_on_its_way_is_one_of_the_day(lane, late):
+    """+10 and the flip to -10 are two: what turns round once more only closes."""
+    one = lane(QUIETLY, late=late, trades_per_day=2)
+    held = [one.step(action)[0] for action in (0.1, -0.1, *[0.1] * 5)]
+    assert held == [*[0] * late, 10, -10, *[0] * (5 - late)]
+    assert one.account("orders_today") == 2
+
+
+def test_all_that_may_come_of_what_is_on_its_way(lane):
+    """From 5 to 8, by way of -4 to 0: at most 8 are held, two orders open 3 and 4."""
+    book = lane(QUIETLY, late=3).simulator.book
+    book.positions["steps"][0, 0] = 5
+    for t, target in zip((6, 7, 8), (8, -4, 0), strict=True):
+        book.queue[0, t % 4] = target
+    assert on_its_way(book, 0, 0, 8) == (8, 7, 2)
