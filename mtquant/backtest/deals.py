@@ -16,7 +16,7 @@ from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.reasons import BREAKER, SHED, STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.account import Tape
-from mtquant.sim.costs import paid_ticks
+from mtquant.sim.costs import paid_ticks, row_before
 
 Int64 = npt.NDArray[np.int64]
 EXIT_REASONS = {
@@ -108,7 +108,7 @@ def execution_costs(deals: Sequence[Deal], tape: Tape) -> Float:
 def _price_execution(tape: Tape, fills: Int64, costs: Float) -> None:
     for n in range(fills.shape[0]):
         t, s, steps = fills[n, 0], fills[n, 1], fills[n, 2]
-        bar, before = tape.market[t, s], tape.market[t - 1, s]
+        bar, before = tape.market[t, s], tape.market[row_before(tape, s, t), s]
         spread, slippage = paid_ticks(tape.contracts[s], tape.rules[0], bar, before, 1.0, steps)
         ticks = slippage + (spread if steps > 0 else 0)
         costs[n] = abs(steps) * ticks * bar["value"]

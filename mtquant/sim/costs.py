@@ -11,7 +11,7 @@ from __future__ import annotations
 from math import ceil, sqrt
 
 from mtquant.jit import Record, kernel
-from mtquant.sim.account import round_money
+from mtquant.sim.account import Tape, round_money
 
 SLIPPAGE_POINTS, SLIPPAGE_RANGE, SLIPPAGE_VOLUME, SLIPPAGE_SQRT = range(4)
 SLIPPAGE_MODELS = {
@@ -55,7 +55,7 @@ def modelled_slippage(contract: Record, rules: Record, before: Record, steps: in
     Args:
         contract: Of the symbol.
         rules: With ``slippage_model`` and ``slippage_coefficient``.
-        before: The last bar that had closed.
+        before: The symbol's last bar that had closed.
         steps: Signed lot steps of the deal.
     """
     model, coefficient = rules["slippage_model"], rules["slippage_coefficient"]
@@ -68,6 +68,19 @@ def modelled_slippage(contract: Record, rules: Record, before: Record, steps: in
     if model == SLIPPAGE_SQRT:
         share = sqrt(share)
     return round_up(coefficient * share * before["atr"])
+
+
+@kernel
+def row_before(tape: Tape, s: int, t: int) -> int:
+    """The row of the last bar before ``t``; for a model of slippage, of the symbol's own last.
+
+    While a market is shut its rows stand still and have no range.
+    """
+    row = t - 1
+    if tape.rules[0]["slippage_model"] != SLIPPAGE_POINTS:
+        while row > 0 and tape.market[row, s]["tradable"] == 0:
+            row -= 1
+    return row
 
 
 @kernel

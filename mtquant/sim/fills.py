@@ -17,7 +17,7 @@ from mtquant.sim.account import (
     round_money,
     unrealised,
 )
-from mtquant.sim.costs import commission_of, fill_ticks, paid_ticks
+from mtquant.sim.costs import commission_of, fill_ticks, paid_ticks, row_before
 
 TRADES_A_BYTE = 255
 
@@ -123,7 +123,8 @@ def quote(
     book: Book, tape: Tape, i: int, s: int, t: int, steps: int, bid_ticks: int
 ) -> tuple[int, int, int]:
     """``(price, spread, slippage)`` in ticks of a deal inside bar ``t`` at a bid."""
-    contract, bar, before = tape.contracts[s], tape.market[t, s], tape.market[t - 1, s]
+    contract, bar = tape.contracts[s], tape.market[t, s]
+    before = tape.market[row_before(tape, s, t), s]
     factor = book.account[i]["cost_factor"]
     spread, slippage = paid_ticks(contract, tape.rules[0], bar, before, factor, steps)
     return fill_ticks(steps > 0, bid_ticks, spread, slippage), spread, slippage

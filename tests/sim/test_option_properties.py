@@ -109,6 +109,11 @@ def price(tape: Tape, t: int, name: str) -> np.ndarray:
     return tape.market[name][t] * tape.contracts["tick_n"] / tape.contracts["tick_d"]
 
 
+def last_bar(tape: Tape, s: int, t: int) -> np.void:
+    """The symbol's own last bar before ``t``."""
+    return tape.market[np.flatnonzero(tape.market["tradable"][:t, s])[-1], s]
+
+
 @moderate
 @given(SEEDS, st.integers(1, 3), OPTIONS, st.sampled_from([0.5, 1.0, 2.7]))
 def test_the_account_adds_up(random_tape, seed, symbols, chosen, factor):
@@ -163,7 +168,7 @@ def test_fills_pay_spread_and_slippage_in_whole_ticks(random_tape, seed, symbols
             contract, bar = tape.contracts[s], tape.market[t, s]
             tick = abs(deal["steps"]) * bar["value"]
             ticks = deal["price"] * contract["tick_d"] / contract["tick_n"]
-            before_bar = tape.market[t - 1, s]
+            before_bar = last_bar(tape, s, t)
             dear = factor if tape.rules["dearest"][0] else 1.0
             row = tape.rules[0]
             spread, against = paid_ticks(contract, row, bar, before_bar, dear, deal["steps"])
@@ -189,7 +194,7 @@ def test_nothing_fills_outside_its_bar(random_tape, seed, symbols, chosen):
         for deal in after.deals[0, : after.account["n_deals"][0]]:
             contract, bar = tape.contracts[deal["symbol"]], tape.market[t, deal["symbol"]]
             ticks = deal["price"] * contract["tick_d"] / contract["tick_n"]
-            row, before = tape.rules[0], tape.market[t - 1, deal["symbol"]]
+            row, before = tape.rules[0], last_bar(tape, deal["symbol"], t)
             spread, against = paid_ticks(contract, row, bar, before, 1.0, deal["steps"])
             bid = ticks - spread - against if deal["steps"] > 0 else ticks + against
             assert bar["low"] <= round(bid) <= bar["high"]

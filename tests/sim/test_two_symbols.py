@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from mtquant.backtest.deals import Deal, execution_costs
 from mtquant.errors import ConfigError
 from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.reasons import REASONS
+from mtquant.sim.costs import SLIPPAGE_MODELS
 from mtquant.sim.kernel import RUNNING, TERMINATED, open_bar
 from mtquant.sim.orders import execute
 from mtquant.sim.simulator import Simulator
@@ -197,6 +199,29 @@ def test_a_currency_that_nothing_converts_is_refused(toy_bars, toy_spec):
     panel = Panel([toy_bars([QUIET], "XAUUSD")])
     with pytest.raises(ConfigError, match=r"quoted in USD .* account is in CHF.* USDCHF or CHFUSD"):
         conversion_rates(panel, [toy_spec("XAUUSD")], "CHF")
+
+
+def test_slippage_by_range_looks_back_over_a_pause(toy_bars, toy_tape):
+    """A pauses for two bars; its own last range says what the stop costs on the bar after them.
+
+    100 steps are bought at 100.10 and a tenth of 1.00; they are stopped at the open 98.00 less a
+    tenth of 2.00: 100 * (97.80 - 100.20) = -240. Spread and slippage cost 20.00 at either end.
+    """
+    prices = [QUIET, (100.0, 100.5, 99.5, 100.0), (100.0, 102.0, 100.0, 100.0), (98.0,) * 4]
+    a = toy_bars(prices, "AAA", hours=[0, 1, 2, 5])
+    b = toy_bars([QUIET] * 6, "BBB")
+    by_range = {"slippage_model": SLIPPAGE_MODELS["range"], "slippage_coefficient": 0.1}
+    simulator = start(toy_tape([a, b], stop_atr=1.0, **by_range))
+    deals = []
+    for action in (0.0, 1.0, np.nan, np.nan, np.nan):
+        advance(simulator, action, 0.0)
+        n_deals = simulator.book.account["n_deals"][0]
+        deals += [Deal.of(row) for row in simulator.book.deals[0, :n_deals].copy()]
+    assert [(deal.bar, deal.steps) for deal in deals] == [(2, 100), (5, -100)]
+    assert [deal.price for deal in deals] == pytest.approx([100.20, 97.80])
+    assert simulator.book.account["balance"][0] == pytest.approx(9_760.0)
+    assert simulator.book.account["slippage_cost"][0] == pytest.approx(30.0)
+    assert execution_costs(deals, simulator.tape).tolist() == pytest.approx([20.0, 20.0])
 
 
 def test_a_fill_reports_what_was_executed(toy_bars, toy_tape):
