@@ -111,7 +111,7 @@ def _price_execution(tape: Tape, fills: Int64, costs: Float) -> None:
         bar, before = tape.market[t, s], tape.market[row_before(tape, s, t), s]
         spread, slippage = paid_ticks(tape.contracts[s], tape.rules[0], bar, before, 1.0, steps)
         ticks = slippage + (spread if steps > 0 else 0)
-        costs[n] = abs(steps) * ticks * bar["value"]
+        costs[n] = abs(steps) * ticks * bar["open_value"]
 
 
 def _trade(position: _Open, last: Deal, panel: Panel, spec: SymbolSpec) -> Trade:

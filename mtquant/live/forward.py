@@ -154,7 +154,7 @@ def _deal(book: Book, tape: Tape, t: int, held: int, fill: Fill) -> int:
     if fill.opens:
         ticks = round(fill.price * int(contract["tick_d"]) / int(contract["tick_n"]))
         account["orders_today"] += 1
-        account["spent_today"] += abs(fill.steps) * tape.market[t, s]["value"] * ticks
+        account["spent_today"] += abs(fill.steps) * tape.market[t, s]["open_value"] * ticks
     if held != 0 and held * now <= 0:
         _end_trade(book, row)
     if now != 0 and held * now <= 0:

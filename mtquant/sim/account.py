@@ -127,11 +127,14 @@ def entry_ticks(contract: Record, price: float) -> float:
 
 
 @kernel
-def unrealised(position: Record, bar: Record, bid_ticks: int) -> float:
-    """Profit of a position if closed now, account currency: longs at bid, shorts at ask."""
+def unrealised(position: Record, bar: Record, bid_ticks: int, value: float) -> float:
+    """Profit of a position if closed now, account currency: longs at bid, shorts at ask.
+
+    ``value`` is the bar's at its close or at its open, whichever is now.
+    """
     steps = position["steps"]
     exit_ticks = bid_ticks if steps > 0 else bid_ticks + bar["spread"]
-    return steps * (exit_ticks - position["entry"]) * bar["value"]
+    return steps * (exit_ticks - position["entry"]) * value
 
 
 @kernel
@@ -156,7 +159,7 @@ def mark(book: Book, tape: Tape, i: int, t: int) -> float:
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         if position["steps"] != 0:
-            equity += position["swap"] + unrealised(position, bar, bar["close"])
+            equity += position["swap"] + unrealised(position, bar, bar["close"], bar["value"])
     return equity
 
 
@@ -168,7 +171,8 @@ def margin_at_open(book: Book, tape: Tape, i: int, t: int) -> tuple[float, float
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         if position["steps"] != 0:
-            equity += position["swap"] + unrealised(position, bar, bar["open"])
-            value = bar["open"] * bar["value"] * tape.contracts[s]["margin_share"]
-            margin += abs(position["steps"]) * value
+            value = bar["open_value"]
+            equity += position["swap"] + unrealised(position, bar, bar["open"], value)
+            a_step = bar["open"] * value * tape.contracts[s]["margin_share"]
+            margin += abs(position["steps"]) * a_step
     return equity, margin

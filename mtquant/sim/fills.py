@@ -56,7 +56,7 @@ def _take_from(
 ) -> tuple[float, float]:
     """Reduce a position or ticket; ``(profit, swap)`` of the part that leaves."""
     scale = rules["money_scale"]
-    profit = round_money(-steps * (ticks - held["entry"]) * bar["value"], scale)
+    profit = round_money(-steps * (ticks - held["entry"]) * bar["open_value"], scale)
     swap = 0.0
     if held["swap"] != 0.0:
         swap = round_money(held["swap"] * (-steps / held["steps"]), scale)
@@ -95,7 +95,7 @@ def _write_deal(
     account, rules = book.account[i], tape.rules[0]
     contract, bar = tape.contracts[s], tape.market[t, s]
     (ticks, spread, slippage), (closing, profit, swap, ticket) = paid, booked
-    size = abs(steps) * bar["value"]
+    size = abs(steps) * bar["open_value"]
     notional = size * ticks
     commission = commission_of(contract, rules, steps, notional)
     money = profit + swap - commission
@@ -150,7 +150,8 @@ def book_deal(
     account, position, bar = book.account[i], book.positions[i, s], tape.market[t, s]
     paid = quote(book, tape, i, s, t, steps, bid_ticks)
     balance, held = account["balance"], position["steps"]
-    worth = position["swap"] + unrealised(position, bar, bar["open"])
+    value = bar["open_value"]
+    worth = position["swap"] + unrealised(position, bar, bar["open"], value)
     if held == 0:
         position["born"] = account["day"]
     if book.tickets.shape[1] > 0:
@@ -164,9 +165,9 @@ def book_deal(
     _write_deal(book, tape, i, s, t, steps, paid, reason, booked)
     if position["steps"] == 0:
         _end_trade(book, i, s)
-    worth -= position["swap"] + unrealised(position, bar, bar["open"])
+    worth -= position["swap"] + unrealised(position, bar, bar["open"], value)
     account["open_equity"] += account["balance"] - balance - worth
-    margin = bar["open"] * bar["value"] * tape.contracts[s]["margin_share"]
+    margin = bar["open"] * value * tape.contracts[s]["margin_share"]
     account["open_margin"] += (abs(position["steps"]) - abs(held)) * margin
 
 

@@ -72,7 +72,7 @@ def exit_position(
         bar_side(position)
     call_off(book, i, s)
     reduce(book, tape, i, s, t, -steps, bid_ticks, reason)
-    return steps * (bid_ticks - bar["open"]) * bar["value"]
+    return steps * (bid_ticks - bar["open"]) * bar["open_value"]
 
 
 @kernel
@@ -110,7 +110,9 @@ def _fall(book: Book, tape: Tape, i: int, t: int) -> float:
     for s in range(book.positions.shape[1]):
         position, bar = book.positions[i, s], tape.market[t, s]
         if position["steps"] != 0:
-            lost -= position["steps"] * (worst_ticks(position, bar) - bar["open"]) * bar["value"]
+            lost -= (
+                position["steps"] * (worst_ticks(position, bar) - bar["open"]) * bar["open_value"]
+            )
     return lost
 
 
@@ -172,8 +174,8 @@ def _largest_loser(book: Book, tape: Tape, i: int, t: int, way: float) -> tuple[
         k, lost = 0, position["steps"] * (quoted - position["entry"])
         if book.tickets.shape[1] > 0:
             lost, k = _losing_ticket(book, i, s, quoted)
-        if symbol < 0 or lost * bar["value"] < least:
-            least, symbol, column = lost * bar["value"], s, k
+        if symbol < 0 or lost * bar["open_value"] < least:
+            least, symbol, column = lost * bar["open_value"], s, k
     return symbol, column
 
 
@@ -186,7 +188,7 @@ def _liquidate(book: Book, tape: Tape, i: int, s: int, column: int, t: int, way:
         return exit_position(book, tape, i, s, t, bid, STOP_OUT)
     steps = book.tickets[i, s * MOST_TICKETS + column]["steps"]
     book_deal(book, tape, i, s, t, -steps, bid, STOP_OUT, column)
-    return steps * (bid - bar["open"]) * bar["value"]
+    return steps * (bid - bar["open"]) * bar["open_value"]
 
 
 @kernel

@@ -134,7 +134,7 @@ def _gross_gap(book: Book, tape: Tape, i: int, t: int) -> float:
     for s in range(book.positions.shape[1]):
         bar = tape.market[t, s]
         move = bar["open"] - tape.market[t - 1, s]["close"]
-        gross += book.positions[i, s]["steps"] * move * bar["value"]
+        gross += book.positions[i, s]["steps"] * move * bar["open_value"]
     return gross
 
 
@@ -172,7 +172,8 @@ def trade(book: Book, tape: Tape, i: int, t: int) -> float:
         steps = target - position["steps"]
         if steps != 0:
             done = execute(book, tape, i, s, t, steps, position["reason"])
-            missed += done * (late_bid(book.account[i], bar, steps) - bar["open"]) * bar["value"]
+            late = late_bid(book.account[i], bar, steps) - bar["open"]
+            missed += done * late * bar["open_value"]
         if position["steps"] != due and whole_bars(book, i) > 0:
             give_up(book, i, s, t, due)
     return missed

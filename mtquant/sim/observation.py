@@ -78,7 +78,8 @@ def position_features(
             out[i, j] = 0.0
         return
     out[i, k] = action_of(steps, full)
-    out[i, k + 1] = squash(100.0 * unrealised(position, bar, bar["close"]) / equity)
+    profit = unrealised(position, bar, bar["close"], bar["value"])
+    out[i, k + 1] = squash(100.0 * profit / equity)
     out[i, k + 2] = position["age"] / (position["age"] + 24.0)
     out[i, k + 3] = stop_room(position, bar)
 

@@ -54,7 +54,7 @@ def refused(book: Book, tape: Tape, i: int, s: int, t: int, opening: int, bid_ti
     if book.tickets.shape[1] > 0 and position["tickets"] >= MOST_TICKETS:
         return TOO_MANY_TICKETS
     ticks, _, _ = quote(book, tape, i, s, t, opening, bid_ticks)
-    margin = abs(opening) * ticks * bar["value"] * tape.contracts[s]["margin_share"]
+    margin = abs(opening) * ticks * bar["open_value"] * tape.contracts[s]["margin_share"]
     if account["open_margin"] + margin > account["open_equity"]:
         return NO_MONEY
     return 0

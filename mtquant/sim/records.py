@@ -123,7 +123,7 @@ DEAL = np.dtype(
     ]
 )
 
-# 64 bytes, a cache line: the step reads two of them.
+# 72 bytes: the step reads two of them, one behind the other.
 BAR = np.dtype(
     [
         ("open", "i8"),  # ticks, bid
@@ -131,7 +131,8 @@ BAR = np.dtype(
         ("low", "i8"),
         ("close", "i8"),
         ("atr", "f8"),  # ticks
-        ("value", "f8"),  # account currency of one tick and lot step
+        ("value", "f8"),  # account currency of one tick and lot step, at the close
+        ("open_value", "f8"),  # the same at the open: nothing in the bar may know more
         ("spread", "i4"),  # ticks
         ("volume", "f4"),  # average of a bar in lots, 0 where not recorded
         ("nights", "i2"),  # rollovers between this open and the next

@@ -75,22 +75,25 @@ def average_volume(bars: Bars, length: int) -> Float:
 
 
 def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -> Float:
-    """Account currency per unit of each symbol's quote currency, ``[T, S]``.
+    """Account currency per unit of each symbol's quote currency, ``[T, S, 2]``: open and close.
+
+    A pair that has no bar converts at its last close, at the open as at the close.
 
     Raises:
         ConfigError: A quote currency that no symbol of the panel converts.
     """
-    closes = panel.place([bars.close[:, None] for bars in panel.bars])[:, :, 0]
-    rates = np.ones((len(panel), len(specs)))
+    prices = panel.place([np.stack([bars.open, bars.close], axis=1) for bars in panel.bars])
+    prices[:, :, 0] = np.where(panel.tradable, prices[:, :, 0], prices[:, :, 1])
+    rates = np.ones((len(panel), len(specs), 2))
     for s, spec in enumerate(specs):
         if spec.quote == currency:
             continue
         for o, other in enumerate(specs):
             if (other.base, other.quote) == (spec.quote, currency):
-                rates[:, s] = closes[:, o]
+                rates[:, s] = prices[:, o]
                 break
             if (other.base, other.quote) == (currency, spec.quote):
-                rates[:, s] = 1.0 / closes[:, o]
+                rates[:, s] = 1.0 / prices[:, o]
                 break
         else:
             raise ConfigError(
@@ -102,7 +105,7 @@ def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -
 
 
 def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int, gates: Gates) -> Structured:
-    """``BAR[T]`` of one symbol on its own bars; ``value`` is left at 0."""
+    """``BAR[T]`` of one symbol on its own bars; both values are left at 0."""
     rows = np.zeros(len(bars), BAR)
     for name in ("open", "high", "low", "close"):
         rows[name] = to_ticks(getattr(bars, name), spec)
@@ -134,7 +137,8 @@ def market_columns(
             market[name][absent, s] = market["close"][absent, s]
         market["nights"][absent, s] = 0
         market["tradable"][absent, s] = 0
-    market["value"] = conversion_rates(panel, specs, currency) * [tick_worth(s) for s in specs]
+    values = conversion_rates(panel, specs, currency) * [[tick_worth(s)] for s in specs]
+    market["open_value"], market["value"] = values[:, :, 0], values[:, :, 1]
     return market
 
 

@@ -237,3 +237,21 @@ def test_symbol_facts_and_calculations(terminal):
     assert terminal.TIMEFRAME_H1 == 16385
     with pytest.raises(AttributeError):
         terminal.TIMEFRAME_H5  # noqa: B018
+
+
+def test_money_now_is_converted_at_the_open_of_the_forming_bar(terminal_of, toy_bars, toy_spec):
+    """A lot is 100 USD: 5 JPY on each are 500 JPY, at 155 to the dollar and, at the end, at 140.
+
+    Bought at 155.10 and quoted at 155.00 it has lost 10 JPY.
+    """
+    spec = toy_spec.model_copy(update={"name": "USDJPY", "base": "USD", "quote": "JPY"})
+    bars = toy_bars([(150.0,) * 4, (150.0,) * 4, (155.0, 155.0, 140.0, 140.0)], "USDJPY")
+    terminal = terminal_of(bars, spec, 1)
+    assert terminal.initialize()
+    assert terminal.order_calc_profit(0, "USDJPY", 1.0, 150.0, 155.0) == pytest.approx(500 / 155)
+    assert terminal.order_send(GOOD | {"symbol": "USDJPY", "volume": 1.0}).price == 155.1
+    held, account = terminal.positions_get()[0], terminal.account_info()
+    assert held.profit == pytest.approx(-10 / 155)
+    assert account.equity - account.balance == pytest.approx(-10 / 155)
+    terminal.advance()
+    assert terminal.order_calc_profit(0, "USDJPY", 1.0, 150.0, 155.0) == pytest.approx(500 / 140)

@@ -22,9 +22,15 @@ SWAP_MODES = ("none", "points", "percent", "money")
 
 @pytest.fixture(scope="session")
 def random_tape(toy_spec, toy_bars, toy_tape) -> Callable[..., Tape]:
-    """A tape of wild hourly bars over several days; everything follows from the seed."""
+    """A tape of wild hourly bars over several days; everything follows from the seed.
 
-    def make(seed: int, symbols: int = 1, bars: int = 40, **rules: Any) -> Tape:
+    ``converted`` makes the last symbol the price of the account's currency, in which a step is
+    worth a hundred times the quote, near to what it is without.
+    """
+
+    def make(
+        seed: int, symbols: int = 1, bars: int = 40, *, converted: bool = False, **rules: Any
+    ) -> Tape:
         rng = np.random.default_rng(seed)
         names = ["AAA", "BBB", "CCC"][:symbols]
         listed, specs = [], []
@@ -51,6 +57,8 @@ def random_tape(toy_spec, toy_bars, toy_tape) -> Callable[..., Tape]:
                     swap_short=float(rng.normal(0.0, 10.0)),
                     commission_per_lot=float(rng.choice([0.0, 3.5])),
                     lot_min=float(rng.choice([0.01, 0.05])),
+                    contract_size=10_000 if converted else 100,
+                    base="EUR" if converted and name == names[-1] else "XAU",
                 )
             )
         chosen = {
@@ -66,6 +74,7 @@ def random_tape(toy_spec, toy_bars, toy_tape) -> Callable[..., Tape]:
         if rng.random() < 0.5:
             losses = np.sort(rng.uniform(0.01, 0.3, 3))
             chosen |= {f"daily_loss_level_{k + 1}": float(losses[k]) for k in range(3)}
-        return toy_tape(listed, specs, **{**chosen, **rules})
+        currency = "EUR" if converted else "USD"
+        return toy_tape(listed, specs, currency=currency, **{**chosen, **rules})
 
     return make

@@ -13,7 +13,7 @@ Prices are ticks, volumes lot steps, money is in account currency.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import takewhile
 from math import ceil, floor, isnan
@@ -36,11 +36,12 @@ class Contract:
     swap_long: Fraction
     swap_short: Fraction
     percent: bool = False  # swaps are then fractions of the position's value a night
+    points: bool = False  # or ticks
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of one symbol; ``value`` is the money of one tick and lot step."""
+    """One bar of one symbol; ``value`` is the money of one tick and lot step at the close."""
 
     open: int
     high: int
@@ -49,6 +50,7 @@ class Bar:
     spread: int
     atr: Fraction
     value: Fraction
+    open_value: Fraction
     nights: int
     tradable: bool
 
@@ -107,10 +109,10 @@ class Position:
         """The bid inside the bar that hurts it most."""
         return bar.low if self.steps > 0 else bar.high
 
-    def profit(self, bid: Fraction | int, bar: Bar) -> Fraction:
+    def profit(self, bid: Fraction | int, value: Fraction, bar: Bar) -> Fraction:
         """If closed at a bid, booked swap included."""
         quote = bid if self.steps > 0 else bid + bar.spread
-        return self.steps * (quote - self.entry) * bar.value + self.swap
+        return self.steps * (quote - self.entry) * value + self.swap
 
     def too_near(self, bar: Bar, contract: Contract) -> bool:
         """Whether no broker takes the stop at the open."""
@@ -137,8 +139,25 @@ def cents(amount: Fraction) -> Fraction:
 
 
 def margin(steps: int, ticks: int, bar: Bar, contract: Contract) -> Fraction:
-    """Money that a broker asks for a position at a price."""
-    return abs(steps) * ticks * bar.value * contract.margin_share
+    """Money that a broker asks at the open for a position at a price."""
+    return abs(steps) * ticks * bar.open_value * contract.margin_share
+
+
+def converted(history: Sequence[Sequence[Bar]], pair: int, tick: Fraction) -> list[list[Bar]]:
+    """Bars quoted in one currency, in the money of an account in the base of one of the symbols.
+
+    What opens is converted at that pair's open and what closes at its close; where it has no bar,
+    at its last close.
+    """
+    valued, last = [], Fraction(0)
+    for rows in history:
+        bar = rows[pair]
+        opened = bar.open * tick if bar.tradable else last
+        last = bar.close * tick if bar.tradable else last
+        valued.append(
+            [replace(row, value=row.value / last, open_value=row.value / opened) for row in rows]
+        )
+    return valued
 
 
 @dataclass
@@ -238,7 +257,7 @@ class Account:
         self._inside(t, bars)
         for position, bar, contract in zip(self.positions, bars, self.contracts, strict=True):
             self._carry(position, bar, contract)
-        self.equity = self._marked([bar.close for bar in bars], bars)
+        self.equity = self._marked([(bar.close, bar.value) for bar in bars], bars)
         self._judge()
         return self.deals
 
@@ -250,9 +269,10 @@ class Account:
             for targets in takewhile(lambda targets: targets[s] == due, self.pending):
                 targets[s] = kept
 
-    def _marked(self, bids: Sequence[Fraction | int], bars: Sequence[Bar]) -> Fraction:
-        held = zip(self.positions, bids, bars, strict=True)
-        return self.balance + sum(p.profit(bid, bar) for p, bid, bar in held if p.steps)
+    def _marked(self, quotes: Sequence[tuple[int, Fraction]], bars: Sequence[Bar]) -> Fraction:
+        """Equity at bids and what a tick is worth there."""
+        held = zip(self.positions, quotes, bars, strict=True)
+        return self.balance + sum(p.profit(*quote, bar) for p, quote, bar in held if p.steps)
 
     def _margin(self, bars: Sequence[Bar]) -> Fraction:
         held = zip(self.positions, bars, self.contracts, strict=True)
@@ -292,7 +312,7 @@ class Account:
             return
         price = bid + bar.spread + contract.slippage if side > 0 else bid - contract.slippage
         needed = self._margin(bars) + margin(order, price, bar, contract)
-        if needed > self._marked([b.open for b in bars], bars):
+        if needed > self._marked([(b.open, b.open_value) for b in bars], bars):
             return
         self._deal(s, bar, order, bid, ORDER)
         quote = position.exit_at(bid, bar)
@@ -345,9 +365,12 @@ class Account:
     ) -> list[tuple[Fraction, int, Fraction, int]]:
         """``(point, 1, profit there, symbol)`` of what can be closed where the margin fails."""
         least = self.rules.stop_out_level * self._margin(bars)
-        opens = [bar.open for bar in bars]
         worst = [p.worst(bar) for p, bar in zip(self.positions, bars, strict=True)]
-        start, end = self._marked(opens, bars), self._marked(worst, bars)
+        opens, ends = (
+            [(bid, bar.open_value) for bid, bar in zip(bids, bars, strict=True)]
+            for bids in ([bar.open for bar in bars], worst)
+        )
+        start, end = self._marked(opens, bars), self._marked(ends, bars)
         if least == 0 or end >= least:
             return []
         point = max(way, (start - least) / (start - end) if start > least else Fraction(0))
@@ -355,7 +378,7 @@ class Account:
         for s, (position, bar) in enumerate(zip(self.positions, bars, strict=True)):
             if position.steps and bar.tradable:
                 bid = bar.open + point * (worst[s] - bar.open)
-                found.append((point, 1, position.profit(bid, bar), s))
+                found.append((point, 1, position.profit(bid, bar.open_value, bar), s))
         return found
 
     def _deal(self, s: int, bar: Bar, steps: int, bid: int, reason: str) -> None:
@@ -367,7 +390,7 @@ class Account:
         price = bid + bar.spread + contract.slippage if steps > 0 else bid - contract.slippage
         held, profit, swap = position.steps, Fraction(0), Fraction(0)
         if held * steps < 0:
-            profit = cents(-steps * (price - position.entry) * bar.value)
+            profit = cents(-steps * (price - position.entry) * bar.open_value)
             swap = cents(position.swap * Fraction(-steps, held))
             position.swap -= swap
         else:
@@ -384,6 +407,8 @@ class Account:
         rate = contract.swap_long if position.steps > 0 else contract.swap_short
         if contract.percent:
             rate *= bar.close * bar.value
+        elif contract.points:
+            rate *= bar.value
         position.swap += cents(abs(position.steps) * rate * bar.nights)
 
     def _judge(self) -> None:

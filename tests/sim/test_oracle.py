@@ -43,6 +43,10 @@ oracle, golden = load("oracle"), load("test_golden_stops")
 REASON = {"protective stop": oracle.STOP, "target reached": oracle.TARGET, "stop-out": "stop-out"}
 
 
+TICK = Fraction(1, 100)  # of all toys, of which a lot step is one unit
+CONVERTED_UNITS = 100  # or so many
+
+
 def exact(number: Any) -> Fraction:
     """The decimal that a float stands for."""
     return Fraction(str(float(number)))
@@ -50,11 +54,8 @@ def exact(number: Any) -> Fraction:
 
 def contracts_of(tape: Tape) -> list[Any]:
     listed = []
-    for s, row in enumerate(tape.contracts):
-        points = row["swap_mode"] == SWAP_MODES["points"]
-        unit = exact(tape.market["value"][0, s]) if points else Fraction(1)
-        if row["swap_mode"] == SWAP_MODES["none"]:
-            unit = Fraction(0)
+    for row in tape.contracts:
+        unit = Fraction(int(row["swap_mode"] != SWAP_MODES["none"]))
         listed.append(
             oracle.Contract(
                 least=int(row["min_steps"]),
@@ -65,19 +66,23 @@ def contracts_of(tape: Tape) -> list[Any]:
                 swap_long=exact(row["swap_long"]) * unit,
                 swap_short=exact(row["swap_short"]) * unit,
                 percent=bool(row["swap_mode"] == SWAP_MODES["percent"]),
+                points=bool(row["swap_mode"] == SWAP_MODES["points"]),
             )
         )
     return listed
 
 
-def bars_of(tape: Tape) -> list[list[Any]]:
+def bars_of(tape: Tape, converted: bool = False) -> list[list[Any]]:
+    """The tape's bars, converted by its last symbol or not; values are the oracle's own."""
     prices = ("open", "high", "low", "close", "spread")
-    return [
+    value = TICK * (CONVERTED_UNITS if converted else 1)
+    history = [
         [
             oracle.Bar(
                 *(int(row[name]) for name in prices),
                 atr=Fraction(float(row["atr"])).limit_denominator(1000),
-                value=exact(row["value"]),
+                value=value,
+                open_value=value,
                 nights=int(row["nights"]),
                 tradable=bool(row["tradable"]),
             )
@@ -85,6 +90,7 @@ def bars_of(tape: Tape) -> list[list[Any]]:
         ]
         for rows in tape.market
     ]
+    return oracle.converted(history, -1, TICK) if converted else history
 
 
 def account_of(tape: Tape, start: int, latency: float) -> Any:
@@ -177,22 +183,23 @@ class Case:
     actions: np.ndarray
     start: int
     latency: float
+    converted: bool = False
 
 
-def case_of(random_tape: Any, seed: int) -> Case:
+def case_of(random_tape: Any, seed: int, converted: bool = False) -> Case:
     rng = np.random.default_rng([seed, 7])
     symbols, latency = int(rng.integers(1, 4)), float(rng.choice(LATENCIES))
     options = {name: float(rng.choice(values)) for name, values in OPTIONS.items()}
     late = {"latency_least": latency, "latency_most": latency}
     wild = WILD if rng.random() < 0.4 else {}
-    tape = random_tape(seed, symbols, **options, **late, **wild)
+    tape = random_tape(seed, symbols, converted=converted, **options, **late, **wild)
     tape.contracts["stops_ticks"] = rng.choice([0, 0, 25, 150], symbols)
     bars = len(tape.market)
     actions = rng.choice([-1.2, -0.6, -0.2, 0.0, 0.2, 0.6, 1.2, np.nan], (bars, symbols))
     for t in range(1, bars):  # most say today what they said yesterday
         same = rng.random(symbols) < 0.6
         actions[t, same] = actions[t - 1, same]
-    return Case(tape, actions.astype(np.float32), int(rng.integers(5)), latency)
+    return Case(tape, actions.astype(np.float32), int(rng.integers(5)), latency, converted)
 
 
 def money(deal: Any) -> tuple[float, float, float]:
@@ -204,7 +211,8 @@ def play(case: Case) -> Iterator[tuple[int, Any, Simulator, int]]:
     tape, simulator = case.tape, Simulator(case.tape)
     simulator.place(0, case.start, len(tape.market) - 1, float(tape.rules["capital"][0]))
     simulator.book.account["latency"] = case.latency
-    account, history = account_of(tape, case.start, case.latency), bars_of(tape)
+    account = account_of(tape, case.start, case.latency)
+    history = bars_of(tape, case.converted)
     for t in range(case.start, len(tape.market) - 1):
         before, bars = history[t : t + 2]
         account.protect(before)
@@ -250,9 +258,10 @@ def compare(case: Case) -> set[str]:
     return seen
 
 
+@pytest.mark.parametrize("converted", [False, True], ids=["", "converted"])
 @pytest.mark.parametrize("first", range(0, 60, 10))
-def test_kernel_and_oracle_agree(random_tape, first):
+def test_kernel_and_oracle_agree(random_tape, first, converted):
     seen = set()
     for seed in range(first, first + 10):
-        seen |= compare(case_of(random_tape, seed))
+        seen |= compare(case_of(random_tape, seed, converted))
     assert {oracle.ORDER, oracle.STOP, oracle.TARGET} <= seen

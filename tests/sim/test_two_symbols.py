@@ -6,15 +6,12 @@ import numpy as np
 import pytest
 
 from mtquant.backtest.deals import Deal, execution_costs
-from mtquant.errors import ConfigError
-from mtquant.market.panel import Panel
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.reasons import REASONS
 from mtquant.sim.costs import SLIPPAGE_MODELS
 from mtquant.sim.kernel import RUNNING, TERMINATED, open_bar
 from mtquant.sim.orders import execute
 from mtquant.sim.simulator import Simulator
-from mtquant.sim.tape import conversion_rates
 
 pytestmark = pytest.mark.nojit
 
@@ -165,40 +162,6 @@ def test_hedged_symbols_survive_where_one_alone_is_stopped_out(toy_bars, toy_tap
     bars = [toy_bars([QUIET, (100.0, 102.0, 98.0, 100.0)], name) for name in ("AAA", "BBB")]
     simulator = start(toy_tape(bars, notional_fraction=24.99, max_exposure=50.0))
     assert advance(simulator, 1.0, -1.0) == TERMINATED
-
-
-def test_a_quote_currency_is_converted_by_another_symbol(toy_bars, toy_spec, toy_tape):
-    """EURGBP profits are pounds: a pound is 1.25 and then 1.30 USD at the close.
-
-    A step is 1,000 EUR, at 0.80 GBP and 1.25 USD worth 1,000 USD: 10 steps.
-    10 * 1,000 * (0.82 - 0.8001) = 199 GBP, at 1.30 258.70 USD.
-    """
-    forex = {"asset_class": "forex", "contract_size": 100_000, "tick_size": 0.0001, "digits": 4}
-    specs = [
-        toy_spec("EURGBP", base="EUR", quote="GBP", **forex),
-        toy_spec("GBPUSD", base="GBP", quote="USD", **forex),
-    ]
-    bars = [
-        toy_bars([(0.8,) * 4, (0.8, 0.82, 0.8, 0.82)], "EURGBP", spread=1),
-        toy_bars([(1.25,) * 4, (1.25, 1.3, 1.25, 1.3)], "GBPUSD", spread=1),
-    ]
-    simulator = start(toy_tape(bars, specs))
-    advance(simulator, 1.0, 0.0)
-    assert steps(simulator) == [10, 0]
-    assert equity(simulator) == pytest.approx(10_258.70)
-
-
-def test_the_other_way_round_the_rate_is_divided(toy_bars, toy_spec):
-    forex = {"asset_class": "forex", "digits": 4, "tick_size": 0.0001}
-    specs = [toy_spec("XAUUSD"), toy_spec("EURUSD", base="EUR", quote="USD", **forex)]
-    bars = [toy_bars([QUIET], "XAUUSD"), toy_bars([(1.25,) * 4], "EURUSD", spread=1)]
-    np.testing.assert_array_equal(conversion_rates(Panel(bars), specs, "EUR"), [[0.8, 0.8]])
-
-
-def test_a_currency_that_nothing_converts_is_refused(toy_bars, toy_spec):
-    panel = Panel([toy_bars([QUIET], "XAUUSD")])
-    with pytest.raises(ConfigError, match=r"quoted in USD .* account is in CHF.* USDCHF or CHFUSD"):
-        conversion_rates(panel, [toy_spec("XAUUSD")], "CHF")
 
 
 def test_slippage_by_range_looks_back_over_a_pause(toy_bars, toy_tape):

@@ -125,7 +125,8 @@ class SimulatedAccount:
     def step_value(self, s: int) -> float:
         """Account currency per 1.0 of price and lot step, now."""
         t, contract = min(self.forming, self._last), self.tape.contracts[s]
-        return float(self.tape.market["value"][t, s] * contract["tick_d"] / contract["tick_n"])
+        name = "value" if self.finished else "open_value"
+        return float(self.tape.market[name][t, s] * contract["tick_d"] / contract["tick_n"])
 
     def equity_and_margin(self) -> tuple[float, float]:
         """Account currency, at the present quotes."""
