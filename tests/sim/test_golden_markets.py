@@ -698,7 +698,7 @@ MARKETS = (
     Golden(
         # One step is 1,000 USD: 10 steps. Bought at 150.01, worth 10 * 1,000 * 0.99 JPY at 151,
         # and a yen is 1 / 151 USD there: 65.56. Sold at 151: the same.
-        "profit in yen is converted at the bar's own rate",
+        "profit in yen is converted at the rate of the moment",
         """
         open    high    low     close   | act | deals         | balance  | equity
         150.000 150.000 150.000 150.000 |  1  |               | 10000.00 | 10000.00
@@ -707,8 +707,8 @@ MARKETS = (
         151.000 151.000 151.000 151.000 |  0  | -10 @ 151.00  | 10065.56 | 10065.56
         151.000 151.000 151.000 151.000 |     |               | 10065.56 | 10065.56
         """,
-        # 10 * 1,000 * 0.010 / 151
-        costs={"spread_cost": 0.6622516556291391},
+        # 10 * 1,000 * 0.010 / 150, for it is paid at the open
+        costs={"spread_cost": 0.6666666666666666},
         spec={
             "asset_class": "forex",
             "base": "USD",
