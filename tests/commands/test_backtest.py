@@ -159,12 +159,17 @@ def test_a_backtest_on_simulated_bars_says_so(mtquant, monkeypatch):
         (("small", "--rules", "none.yaml"), "there is no file of rules 'none.yaml'"),
         (("small", "--rules", "small.yaml"), "small.yaml: "),
         (("small", "--rules-paths", "10"), "name it with --rules"),
-        (("small", "--rules-paths", "99999999999999"), "1<=x<=1000000"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
 def test_a_wrong_backtest_is_one_line(refused, models, words, told):
     assert told in refused("backtest", *words)
+
+
+@pytest.mark.parametrize("paths", ["0", "1000001", "99999999999999"])
+def test_paths_are_as_many_as_memory_holds(mtquant, paths):
+    done = mtquant("backtest", "flat", "--rules", "two_step_static", "--rules-paths", paths)
+    assert done.code == 2 and "Invalid value for '--rules-paths'" in done.err, done
 
 
 @pytest.mark.parametrize("name", ["policy.onnx", "report.json", "report.html", "manifest.json"])
