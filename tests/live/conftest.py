@@ -174,7 +174,7 @@ class World:
         return run
 
     def terminal(self, kind: Any = SimulatedTerminal) -> Any:
-        terms = AccountTerms(self.env.account.capital)
+        terms = AccountTerms(self.env.account.capital, self.env.account.currency)
         specs = (*self.specs, *self.context_specs)
         return kind(self.panel, specs, self.tape(), rows=self.rows, terms=terms)
 

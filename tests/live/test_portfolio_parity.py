@@ -53,9 +53,11 @@ def rare_pair() -> list[Bars]:
 STOPS = {"atr": 2.0, "target_atr": 3.0, "trail_atr": 1.2, "reentry_bars": 4}
 
 
-def portfolio(make_world, **env):
-    plain = make_world(400, symbols=("XAUUSD",), limits={"max_exposure": 12.0}, **env)
-    env = plain.env.model_copy(update={"symbols": ("XAUUSD", "EURUSD")})
+def portfolio(make_world, limits=(), currency="USD", **env):
+    limits = {"max_exposure": 12.0, **dict(limits)}
+    plain = make_world(400, symbols=("XAUUSD",), limits=limits, **env)
+    account = plain.env.account.model_copy(update={"currency": currency})
+    env = plain.env.model_copy(update={"symbols": ("XAUUSD", "EURUSD"), "account": account})
     return type(plain)(env, rare_pair(), Pair())
 
 
@@ -68,6 +70,19 @@ def test_two_symbols_with_other_hours_trade_alike(make_world, tmp_path):
     assert paper.deals == backtest.deals and paper.equity == backtest.equity
     assert paper.steps == backtest.steps and paper.levels == backtest.levels
     assert {deal[SYMBOL] for deal in backtest.deals} == {0, 1} and len(backtest.deals) > 200
+
+
+def test_an_account_in_another_currency_trades_alike(make_world, tmp_path):
+    """What was spent of the day's budget is converted at the open by both."""
+    world = portfolio(
+        make_world, {"day_budget": 40_000.0}, "EUR", costs={"commission_per_lot": 0.0}
+    )
+    gold, euro = world.specs
+    world.specs = gold, euro.model_copy(update={"base": "EUR"})
+    backtest = world.backtest()
+    paper = world.paper(world.terminal(), tmp_path / "journal.db")
+    assert paper.deals == backtest.deals and paper.equity == backtest.equity
+    assert paper.steps == backtest.steps and len(backtest.deals) > 100
 
 
 def test_a_restart_in_the_middle_changes_nothing(make_world, tmp_path):
