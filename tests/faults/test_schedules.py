@@ -27,13 +27,13 @@ ORDINARY = {
     ("company", "random_plans"): 40,
 }
 SLOW = {
-    ("brief", "pair_plans"): 6_000,
-    ("brief", "random_plans"): 2_000,
-    ("netting", "single_plans"): 400,
-    ("netting", "pair_plans"): 400,
-    ("netting", "random_plans"): 400,
-    ("hedging", "random_plans"): 300,
-    ("company", "random_plans"): 300,
+    ("brief", "pair_plans"): 2_000,
+    ("brief", "random_plans"): 700,
+    ("netting", "single_plans"): 150,
+    ("netting", "pair_plans"): 150,
+    ("netting", "random_plans"): 150,
+    ("hedging", "random_plans"): 120,
+    ("company", "random_plans"): 120,
 }
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
 

@@ -313,3 +313,29 @@ def test_F3_a_running_journal_is_checked_at_one_moment_of_it(copy, monkeypatch):
         monkeypatch.setattr(chain, "_commits", meanwhile)
         Journal(copy, durable=False).close()
         assert running.events()[-1] == (1, "meanwhile")
+
+
+class DyingAtCommit:
+    """A connection whose process dies when it is about to commit."""
+
+    def __init__(self, database):
+        self._database = database
+
+    def execute(self, sql, *rest):
+        if sql == "COMMIT":
+            raise KeyboardInterrupt
+        return self._database.execute(sql, *rest)
+
+    def __getattr__(self, name):
+        return getattr(self._database, name)
+
+
+def test_F1_the_anchor_is_never_ahead_of_the_rows(copy):
+    """Whoever dies between the two would leave a journal that looks cut."""
+    with closing(Journal(copy, durable=False)) as journal:
+        before = journal._anchor.read()
+        journal._chain._database = DyingAtCommit(journal._database)
+        with pytest.raises(KeyboardInterrupt):
+            journal.intents.begin_sending([], 1, ["lost"], 1)
+        assert journal._anchor.read() == before
+    Journal(copy, durable=False).close()
