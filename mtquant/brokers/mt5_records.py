@@ -25,6 +25,7 @@ from mtquant.market.clock import SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
 
 _DEAD = (mt5.ORDER_STATE_CANCELED, mt5.ORDER_STATE_REJECTED, mt5.ORDER_STATE_EXPIRED)
+_FUNDS = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CORRECTION, mt5.DEAL_TYPE_BONUS)
 _SIDES = {mt5.POSITION_TYPE_BUY: 1, mt5.POSITION_TYPE_SELL: -1}
 _KINDS = {
     mt5.ORDER_TYPE_BUY: OrderKind.MARKET,
@@ -102,9 +103,6 @@ def position_of(p: Any, utc: Callable[[int], int]) -> BrokerPosition:
         take=number(p.tp),
         profit=number(p.profit),
     )
-
-
-_FUNDS = (mt5.DEAL_TYPE_BALANCE, mt5.DEAL_TYPE_CORRECTION, mt5.DEAL_TYPE_BONUS)
 
 
 def deal_of(d: Any, utc: Callable[[int], int]) -> Deal:

@@ -51,9 +51,10 @@ def kill(
     if journal is None and account is None:
         raise ConfigError("say what is to be stopped: --journal FILE, or --account NAME")
     form, failed = Form.REDUCE if reduce else Form.HARD, list[str]()
+    journals = list[Path]()
     if journal is not None:
         _must_exist(journal)
-    journals = [] if journal is None else [journal]
+        journals.append(journal)
     if account is not None:  # a journal without a row is of a runner that may be about to begin
         journals += sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
     for one in journals:  # first, for that needs nobody's answer

@@ -148,7 +148,6 @@ CONTRACT = np.dtype(
         ("tick_d", "i8"),
         ("min_steps", "i8"),
         ("max_steps", "i8"),  # largest position
-        ("limit_steps", "i8"),  # that one account may hold in all, 0 for any
         ("slippage_ticks", "i8"),
         ("stops_ticks", "i8"),  # least distance of a stop from the price
         ("commission", "f8"),  # account currency per step and side

@@ -176,7 +176,6 @@ def contract_rows(
     for row, spec in zip(rows, specs, strict=True):
         row["tick_n"], row["tick_d"] = spec.tick_fraction
         row["min_steps"] = round(spec.lot_min / spec.lot_step)
-        row["limit_steps"] = _steps(spec.volume_limit or 0.0, spec)
         most = min(spec.lot_max, spec.volume_limit or spec.lot_max)
         row["max_steps"] = _steps(most, spec)
         row["stops_ticks"] = _ticks_up(spec.stops_level_points, spec)

@@ -119,15 +119,10 @@ def test_no_position_is_larger_than_the_largest_lot(toy_spec, lot_max, steps):
     assert contract_rows([spec], 100.0, 0.0)["max_steps"][0] == steps
 
 
-@pytest.mark.parametrize(
-    ("volume_limit", "limit", "largest"), [(None, 0, 10), (0.55, 5, 5), (0.1, 1, 1), (7.0, 70, 10)]
-)
-def test_what_an_account_may_hold_in_all_bounds_the_position(
-    toy_spec, volume_limit, limit, largest
-):
+@pytest.mark.parametrize(("volume_limit", "largest"), [(None, 10), (0.55, 5), (0.1, 1), (7.0, 10)])
+def test_what_an_account_may_hold_in_all_bounds_the_position(toy_spec, volume_limit, largest):
     spec = toy_spec(lot_min=0.1, lot_step=0.1, lot_max=1.0, volume_limit=volume_limit)
-    row = contract_rows([spec], 100.0, 0.0)[0]
-    assert (row["limit_steps"], row["max_steps"]) == (limit, largest)
+    assert contract_rows([spec], 100.0, 0.0)[0]["max_steps"] == largest
 
 
 def test_rules_are_exactly_those_of_the_kernel(toy_tape, toy_bars):
