@@ -60,7 +60,7 @@ def modelled_slippage(contract: Record, rules: Record, before: Record, steps: in
     """
     model, coefficient = rules["slippage_model"], rules["slippage_coefficient"]
     if model == SLIPPAGE_RANGE:
-        return round_up(coefficient * (before["high"] - before["low"]))
+        return round_up(coefficient * (before["above"] + before["below"]))
     volume = float(before["volume"])
     if volume <= 0.0:
         return contract["slippage_ticks"]

@@ -172,12 +172,15 @@ def decide(book: Book, tape: Tape, i: int, s: int, t: int, action: float) -> int
 
 @kernel
 def _riskiest(book: Book, tape: Tape, i: int, t: int) -> int:
-    """The symbol whose target loses most on a move of one ATR, of those that can be sold now."""
-    most, symbol = 0.0, -1
+    """The symbol whose target loses most on a move of one ATR, of those that can be sold now.
+
+    One that has not moved of late loses nothing so, and goes last.
+    """
+    most, symbol = -1.0, -1
     for s in range(book.positions.shape[1]):
-        bar = tape.market[t, s]
-        risk = abs(book.positions[i, s]["target"]) * bar["atr"] * bar["value"]
-        if bar["tradable"] != 0 and (risk > most or (symbol < 0 and risk > 0.0)):
+        bar, target = tape.market[t, s], book.positions[i, s]["target"]
+        risk = abs(target) * bar["atr"] * bar["value"]
+        if bar["tradable"] != 0 and target != 0 and risk > most:
             most, symbol = risk, s
     return symbol
 

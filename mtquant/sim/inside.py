@@ -21,9 +21,21 @@ NEVER = 2.0  # beyond the end of the way
 
 
 @kernel
+def highest(bar: Record) -> int:
+    """The highest bid of a bar, in ticks."""
+    return bar["open"] + bar["above"]
+
+
+@kernel
+def lowest(bar: Record) -> int:
+    """The lowest bid of a bar, in ticks."""
+    return bar["open"] - bar["below"]
+
+
+@kernel
 def worst_ticks(position: Record, bar: Record) -> int:
     """The bid inside the bar that hurts the position most."""
-    return bar["low"] if position["steps"] > 0 else bar["high"]
+    return lowest(bar) if position["steps"] > 0 else highest(bar)
 
 
 @kernel
@@ -39,8 +51,8 @@ def stop_bid(position: Record, bar: Record) -> int:
     if stop == 0:
         return -1
     if position["steps"] > 0:
-        return min(bar["open"], stop) if bar["low"] <= stop else -1
-    return max(bar["open"], stop - spread) if bar["high"] + spread >= stop else -1
+        return min(bar["open"], stop) if lowest(bar) <= stop else -1
+    return max(bar["open"], stop - spread) if highest(bar) + spread >= stop else -1
 
 
 @kernel
@@ -50,8 +62,8 @@ def take_bid(position: Record, bar: Record) -> int:
     if take == 0:
         return -1
     if position["steps"] > 0:
-        return max(bar["open"], take) if bar["high"] >= take else -1
-    return min(bar["open"], take - spread) if bar["low"] + spread <= take else -1
+        return max(bar["open"], take) if highest(bar) >= take else -1
+    return min(bar["open"], take - spread) if lowest(bar) + spread <= take else -1
 
 
 @kernel

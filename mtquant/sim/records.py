@@ -123,16 +123,16 @@ DEAL = np.dtype(
     ]
 )
 
-# 72 bytes: the step reads two of them, one behind the other.
+# 64 bytes, a line of the cache: the step reads two of them, one behind the other.
 BAR = np.dtype(
     [
         ("open", "i8"),  # ticks, bid
-        ("high", "i8"),
-        ("low", "i8"),
         ("close", "i8"),
         ("atr", "f8"),  # ticks
         ("value", "f8"),  # account currency of one tick and lot step, at the close
         ("open_value", "f8"),  # the same at the open: nothing in the bar may know more
+        ("above", "i4"),  # ticks from the open up to the high
+        ("below", "i4"),  # ticks from the open down to the low
         ("spread", "i4"),  # ticks
         ("volume", "f4"),  # average of a bar in lots, 0 where not recorded
         ("nights", "i2"),  # rollovers between this open and the next

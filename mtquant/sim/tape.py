@@ -15,7 +15,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from mtquant.errors import ConfigError
+from mtquant.errors import ConfigError, DataError
 from mtquant.jit import Structured
 from mtquant.market.bars import Bars, Float, Int
 from mtquant.market.clock import Clock
@@ -29,6 +29,7 @@ from mtquant.sim.records import BAR, CONTRACT, OPTIONAL_RULES, RULES
 
 NO_GATES = Gates()
 ASSET_CLASSES = get_args(AssetClass)
+MOST_TICKS_OF_A_BAR = 2**31 - 1
 STOPS = ("stop_atr", "take_atr", "trail_atr", "break_even_atr")
 
 
@@ -107,10 +108,16 @@ def conversion_rates(panel: Panel, specs: Sequence[SymbolSpec], currency: str) -
 def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int, gates: Gates) -> Structured:
     """``BAR[T]`` of one symbol on its own bars; both values are left at 0."""
     rows = np.zeros(len(bars), BAR)
-    for name in ("open", "high", "low", "close"):
-        rows[name] = to_ticks(getattr(bars, name), spec)
-    rows["spread"] = spread_ticks(bars, spec)
-    rows["atr"] = average_true_range(rows["high"], rows["low"], rows["close"], atr_bars)
+    prices = (bars.open, bars.high, bars.low, bars.close)
+    open_, high, low, close = (to_ticks(column, spec) for column in prices)
+    rows["open"], rows["close"] = open_, close
+    for name, ticks in (
+        ("above", high - open_),
+        ("below", open_ - low),
+        ("spread", spread_ticks(bars, spec)),
+    ):
+        rows[name] = _narrow(ticks, bars, spec)
+    rows["atr"] = average_true_range(high, low, close, atr_bars)
     rows["volume"] = average_volume(bars, atr_bars)
     following = np.append(bars.time[1:], bars.time[-1:] + bars.timeframe.nanoseconds)
     rows["nights"] = swap_nights(bars.time, following, spec)
@@ -118,6 +125,18 @@ def own_columns(bars: Bars, spec: SymbolSpec, atr_bars: int, gates: Gates) -> St
     rows["barred"] = barred_codes(gates, bars, spec, rows["volume"].astype(np.float64))
     rows["banded"] = banded_codes(gates, bars)
     return rows
+
+
+def _narrow(ticks: Int, bars: Bars, spec: SymbolSpec) -> npt.NDArray[np.int32]:
+    """Ticks within a bar in the 32 bits that they are kept in."""
+    widest = int(np.argmax(np.abs(ticks))) if len(ticks) else 0
+    if len(ticks) and abs(ticks[widest]) > MOST_TICKS_OF_A_BAR:
+        raise DataError(
+            f"{spec.name}: the bar of {np.datetime64(int(bars.time[widest]), 'ns')} spans "
+            f"{abs(ticks[widest]):,} ticks of {spec.tick_size}, at most {MOST_TICKS_OF_A_BAR:,} "
+            f"can be held; repair the bar, or give {spec.name} a larger tick_size"
+        )
+    return ticks.astype(np.int32)
 
 
 def market_columns(
@@ -133,10 +152,9 @@ def market_columns(
         own = own_columns(bars, spec, atr_bars, gates)
         market[:, s] = own[np.maximum(panel.row[:, s], 0)]
         absent = ~panel.tradable[:, s]
-        for name in ("open", "high", "low"):
-            market[name][absent, s] = market["close"][absent, s]
-        market["nights"][absent, s] = 0
-        market["tradable"][absent, s] = 0
+        market["open"][absent, s] = market["close"][absent, s]
+        for name in ("above", "below", "nights", "tradable"):
+            market[name][absent, s] = 0
     values = conversion_rates(panel, specs, currency) * [[tick_worth(s)] for s in specs]
     market["open_value"], market["value"] = values[:, :, 0], values[:, :, 1]
     return market

@@ -176,7 +176,7 @@ def test_two_orders_are_met_in_their_order_and_may_turn_the_position(open_at):
     terminal.advance()
     assert [fill[1:] for fill in fills(terminal)] == [(0.20, 100.5), (0.30, 99.0)]
     place(terminal, SELL_LIMIT, 104.0, volume=0.80, sl=105.0)
-    terminal.account.tape.market["high"][2, 0] = 10_400
+    terminal.account.tape.market["above"][2, 0] = 200
     terminal.advance()
     assert [fill[1:] for fill in fills(terminal)][2:] == [(0.50, 104.0), (0.30, 104.0)]
     (position,) = terminal.positions_get()

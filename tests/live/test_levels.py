@@ -135,7 +135,7 @@ def test_a_removed_stop_that_the_quote_has_passed_closes_the_position(holding):
     desk.change(sl=0.0)
     row = desk.terminal.account.forming
     market = desk.terminal.account.tape.market
-    desk.terminal.account.tape.market["open"][row] = market["low"][row] = 1
+    market["open"][row], market["below"][row] = 1, 0
     report = desk.runner.on_bar()
     (decision,) = report.outlook.decisions
     assert (decision.target, decision.reason) == (0, "protective stop")

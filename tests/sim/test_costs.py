@@ -24,7 +24,7 @@ pytestmark = pytest.mark.nojit
 def market(volume: float = 200.0) -> np.void:
     """A bar of 40 ticks' range, ATR 0.50, on average 200 lots."""
     bar = np.zeros(1, BAR)
-    bar["open"], bar["high"], bar["low"], bar["close"] = 10_000, 10_030, 9_990, 10_010
+    bar["open"], bar["above"], bar["below"], bar["close"] = 10_000, 30, 10, 10_010
     bar["spread"], bar["atr"], bar["value"], bar["volume"] = 7, 50.0, 1.0, volume
     return bar[0]
 

@@ -21,6 +21,7 @@ from mtquant.config.load import available
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.reasons import STOP_OUT
 from mtquant.sim.account import Tape
+from mtquant.sim.inside import highest, lowest
 from mtquant.sim.records import DEAL
 from mtquant.sim.simulator import Simulator
 
@@ -165,7 +166,7 @@ def worst_loss(tape: Tape, bar: Bar) -> float:
         most = max(held, floor(rules["max_exposure"] * max(bar.equity, 0.0) / notional))
         prices = [market["open"][fills]]
         if (bar.deals["reason"] == STOP_OUT).any():
-            prices += [now["low"], now["high"]]
+            prices += [lowest(now), highest(now)]
         reach = max(abs(int(price) - int(now["open"])) for price in prices)
         lost += held * abs(int(now["open"]) - int(before["close"])) * now["value"]
         lost += most * reach * now["value"]

@@ -13,6 +13,7 @@ from mtquant.risk.breaker import LEVEL_2, LEVEL_3
 from mtquant.risk.reasons import STOP_OUT
 from mtquant.sim.account import Book, Tape
 from mtquant.sim.decisions import decide_all
+from mtquant.sim.inside import highest, lowest
 from mtquant.sim.kernel import RUNNING, step
 from mtquant.sim.simulator import Simulator
 
@@ -128,7 +129,7 @@ def test_fills_are_at_the_next_open_and_inside_the_bar(random_tape, seed, symbol
             against = contract["slippage_ticks"]
             bid = ticks - bar["spread"] - against if deal["steps"] > 0 else ticks + against
             assert bid == pytest.approx(round(bid), abs=1e-6)
-            assert bar["low"] <= round(bid) <= bar["high"]
+            assert lowest(bar) <= round(bid) <= highest(bar)
             assert deal["bar"] == step_.bar
             if deal["reason"] != STOP_OUT:
                 assert round(bid) == bar["open"]
@@ -249,7 +250,7 @@ def test_later_bars_change_nothing_earlier(random_tape, seed, symbols, cut):
     tape = random_tape(seed, symbols)
     actions = actions_of(seed, len(tape.market), symbols)
     market = tape.market.copy()
-    for name in ("open", "high", "low", "close", "spread"):
+    for name in ("open", "above", "below", "close", "spread"):
         market[name][cut:] = market[name][cut:] * 2 + 1
     altered = run(tape._replace(market=market), actions)
     for ours, theirs in zip(run(tape, actions), altered, strict=False):

@@ -13,6 +13,7 @@ from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.reasons import STOP, STOP_OUT, TAKE_PROFIT
 from mtquant.sim.account import Book, Tape
 from mtquant.sim.costs import paid_ticks
+from mtquant.sim.inside import highest, lowest
 from mtquant.sim.kernel import RUNNING
 from mtquant.sim.records import OPTIONAL_RULES
 from mtquant.sim.simulator import Simulator
@@ -176,7 +177,7 @@ def test_fills_pay_spread_and_slippage_in_whole_ticks(random_tape, seed, symbols
             against += spread if deal["steps"] > 0 else 0
             bid = ticks - against if deal["steps"] > 0 else ticks + against
             assert bid == pytest.approx(round(bid), abs=1e-5)
-            assert bar["low"] <= round(bid) <= bar["high"]
+            assert lowest(bar) <= round(bid) <= highest(bar)
             paid += tick * against
         booked = sum(
             after.account[name][0] - before.account[name][0]
@@ -197,7 +198,7 @@ def test_nothing_fills_outside_its_bar(random_tape, seed, symbols, chosen):
             row, before = tape.rules[0], last_bar(tape, deal["symbol"], t)
             spread, against = paid_ticks(contract, row, bar, before, 1.0, deal["steps"])
             bid = ticks - spread - against if deal["steps"] > 0 else ticks + against
-            assert bar["low"] <= round(bid) <= bar["high"]
+            assert lowest(bar) <= round(bid) <= highest(bar)
             assert bar["tradable"]
 
 

@@ -23,6 +23,7 @@ import pytest
 from mtquant.risk.reasons import REASONS
 from mtquant.sim.account import Tape
 from mtquant.sim.costs import SWAP_MODES
+from mtquant.sim.inside import highest, lowest
 from mtquant.sim.kernel import RUNNING, TERMINATED
 from mtquant.sim.simulator import Simulator
 
@@ -74,12 +75,12 @@ def contracts_of(tape: Tape) -> list[Any]:
 
 def bars_of(tape: Tape, converted: bool = False) -> list[list[Any]]:
     """The tape's bars, converted by its last symbol or not; values are the oracle's own."""
-    prices = ("open", "high", "low", "close", "spread")
     value = TICK * (CONVERTED_UNITS if converted else 1)
     history = [
         [
             oracle.Bar(
-                *(int(row[name]) for name in prices),
+                *(int(ticks) for ticks in (row["open"], highest(row), lowest(row), row["close"])),
+                int(row["spread"]),
                 atr=Fraction(float(row["atr"])).limit_denominator(1000),
                 value=value,
                 open_value=value,

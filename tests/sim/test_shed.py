@@ -12,6 +12,7 @@ from mtquant.sim.simulator import Simulator
 pytestmark = pytest.mark.nojit
 
 CALM, WILD = (100.0, 100.5, 99.5, 100.0), (100.0, 103.0, 97.0, 100.0)
+STILL = (100.0, 100.0, 100.0, 100.0)
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,18 @@ def test_targets_at_level_2(toy_bars, toy_tape, held, left, targets):
     book = simulator.book
     book.account["level"], book.account["shed_to"] = LEVEL_2, left
     book.positions["steps"] = book.positions["target"] = [held]
+    shed(book, simulator.tape, 0, 1)
+    assert book.positions["target"][0].tolist() == targets
+
+
+@pytest.mark.parametrize(("left", "targets"), [(15_000.0, [0, -150]), (4_000.0, [0, -40])])
+def test_what_has_not_moved_of_late_is_shed_after_what_has(toy_bars, toy_tape, left, targets):
+    bars = [toy_bars([row] * 3, name) for name, row in (("AAA", CALM), ("BBB", STILL))]
+    simulator = Simulator(toy_tape(bars, shed=0.5))
+    simulator.place(0, 1, 2, 100_000.0)
+    book = simulator.book
+    book.account["level"], book.account["shed_to"] = LEVEL_2, left
+    book.positions["steps"] = book.positions["target"] = [(100, -200)]
     shed(book, simulator.tape, 0, 1)
     assert book.positions["target"][0].tolist() == targets
 

@@ -5,9 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mtquant.errors import ConfigError
+from mtquant.errors import ConfigError, DataError
+from mtquant.risk.gates import Gates
 from mtquant.sim.account import round_money
-from mtquant.sim.tape import average_true_range, contract_rows, rules_row, spread_ticks, to_ticks
+from mtquant.sim.tape import (
+    average_true_range,
+    contract_rows,
+    own_columns,
+    rules_row,
+    spread_ticks,
+    to_ticks,
+)
 
 pytestmark = pytest.mark.nojit
 
@@ -32,6 +40,17 @@ def test_spreads_are_ticks_at_least_one_and_typical_where_not_recorded(toy_spec,
     # A point is 0.01 and a tick 0.05: 12 points are 2.4 ticks, 37 are 7.4, typical 18 are 3.6.
     spec = toy_spec(tick_size=0.05, typical_spread_points=18)
     np.testing.assert_array_equal(spread_ticks(bars, spec), [4, 1, 2, 7, 10])
+
+
+@pytest.mark.parametrize(
+    ("row", "spread"), [((1, 4, 1, 1), 1), ((4, 4, 1, 4), 1), ((1, 1, 1, 1), 3e9)]
+)
+def test_a_bar_of_more_ticks_than_32_bits_hold_is_an_error(toy_spec, toy_bars, row, spread):
+    """Wrapped around, a rise of three billion ticks would be a fall of one."""
+    spec = toy_spec(tick_size=1e-9, digits=9)
+    bars = toy_bars([(1, 1, 1, 1), row], spread=[1, spread])
+    with pytest.raises(DataError, match=r"2024-.* spans 3,000,000,000 ticks of 1e-09"):
+        own_columns(bars, spec, 1, Gates())
 
 
 def atr_of(bars, spec, length):

@@ -18,7 +18,7 @@ from mtquant.brokers.base import Instrument
 from mtquant.brokers.terminal.records import TradeOrder, TradeRequest
 from mtquant.risk.reasons import STOP, TAKE_PROFIT
 from mtquant.sim.account import Book, Tape, mark
-from mtquant.sim.inside import ask_spread, exit_position
+from mtquant.sim.inside import ask_spread, exit_position, highest, lowest
 from mtquant.sim.working import fill_order, order_bid
 
 Levels = tuple[int, int]
@@ -141,7 +141,7 @@ class Way:
     def meets(self, order: WorkingOrder) -> bool:
         """Whether the bar reaches an order at all."""
         bid = self.bid_of(order)
-        return bool(self._bar["low"] <= bid if order.falls else self._bar["high"] >= bid)
+        return bool(lowest(self._bar) <= bid if order.falls else highest(self._bar) >= bid)
 
     def fill(self, order: WorkingOrder, bid: int) -> Happened:
         """Fill an order; a hedging account takes nothing against what it holds."""
@@ -210,7 +210,8 @@ def worse_way(
 ) -> list[Happened]:
     """Let the worse of the two ways through bar ``t`` happen to a book."""
     bar = tape.market[t, s]
-    first, low, high, last = (int(bar[name]) for name in ("open", "low", "high", "close"))
+    first, last = int(bar["open"]), int(bar["close"])
+    low, high = int(lowest(bar)), int(highest(bar))
     tried = []
     for turns in ((first, low, high, last), (first, high, low, last)):
         trial = Book._make(array.copy() for array in book)
