@@ -1,11 +1,12 @@
 """Fault schedules: many lives of a runner on a terminal that goes wrong, judged by an oracle.
 
-    python benchmarks/fault_schedules.py [--random 75000] [--pairs 174600] [--workers 2] [--seed 1]
+    python benchmarks/fault_schedules.py [--calls 30] [--random 75000] [--workers 2] [--seed 1]
     python benchmarks/fault_schedules.py --replay '22=requote,31=dies after' [--on hedging]
 
-Plays all single faults, a sample of the pairs (all of them where ``--pairs`` allows) and random
-plans of three to eight faults, prints rates and every violation with the command that replays its
-smallest form, and ends with 1 if there was one. Journals lie in memory where the machine has it.
+Plays all single faults, all pairs of faults at 30 successive calls (in which the position is
+turned, reduced and opened), and random plans of three to eight faults at any call; prints rates
+and every violation with the command that replays its smallest form, and ends with 1 if there was
+one. Journals lie in memory where the machine has it.
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ def replay(text: str, on: str) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--random", type=int, default=75_000)
-    parser.add_argument("--pairs", type=int, default=174_600)
+    parser.add_argument("--calls", type=int, default=30, help="of which all pairs are played")
+    parser.add_argument("--from-call", type=int, default=25)
+    parser.add_argument("--pairs", type=int, default=0, help="at any calls, by chance")
     parser.add_argument("--singles", type=int, default=10**9)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
@@ -67,8 +70,10 @@ def main() -> int:
     if options.replay:
         return replay(options.replay, options.on)
     rng, failures = np.random.default_rng(options.seed), 0
+    among = range(options.from_call, options.from_call + options.calls)
     kinds = {
         "single": schedules.single_plans(rng, options.singles, options.on),
+        "all pairs": schedules.all_pairs(among, options.on),
         "pair": schedules.pair_plans(rng, options.pairs, options.on),
         "random": schedules.random_plans(rng, options.random, options.on),
     }
@@ -76,15 +81,16 @@ def main() -> int:
     with ProcessPoolExecutor(options.workers) as pool:
         for kind, plans in kinds.items():
             began, count = time.perf_counter(), 0
-            for batch, found in zip(
-                *(lambda all_: (all_, pool.map(judged, all_)))(list(batches(plans))), strict=True
-            ):
+            played = list(batches(plans))
+            for batch, found in zip(played, pool.map(judged, played), strict=True):
                 count += len(batch)
                 for command, broken in found:
                     failures += 1
                     print(f"{command}\n    {broken[0]}", flush=True)
-            spent = time.perf_counter() - began
-            print(f"{kind:<7} {count:>8,} schedules  {spent:8.1f} s  {failures} violations")
+                if count % 20_000 == 0 or batch is played[-1]:
+                    spent = time.perf_counter() - began
+                    line = f"{kind:<9} {count:>8,} schedules  {spent:8.1f} s"
+                    print(f"{line}  {failures} violations", flush=True)
     return 1 if failures else 0
 
 

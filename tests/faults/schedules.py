@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,14 @@ def single_plans(rng: np.random.Generator, count: int, on: str = "netting") -> I
 
 
 def pair_plans(rng: np.random.Generator, count: int, on: str = "netting") -> Iterator[Plan]:
-    """All pairs, or so many of them by chance."""
+    """So many pairs by chance."""
     yield from _named_sample(rng, count, 2, on)
+
+
+def all_pairs(among: range, on: str = "netting") -> Iterator[Plan]:
+    """Whatever may go wrong at two of these calls."""
+    faults = [one for one in _fitting(on) if one[0] in among]
+    return (dict(pair) for pair in combinations(faults, 2) if pair[0][0] != pair[1][0])
 
 
 def random_plans(rng: np.random.Generator, count: int, on: str = "netting") -> Iterator[Plan]:
@@ -87,14 +94,20 @@ def calls(on: str = "netting") -> dict[int, str]:
         return dict(enumerate(life({}, Path(folder) / "journal.db", on).calls))
 
 
-def _named_sample(rng: np.random.Generator, count: int, size: int, on: str) -> Iterator[Plan]:
-    """``count`` distinct plans of ``size`` faults, all of them where there are not more."""
-    fitting = [
+@cache
+def _fitting(on: str) -> list[tuple[int, str]]:
+    """All single faults: call and kind."""
+    return [
         (number, name)
         for number, function in calls(on).items()
         for name, fault in NAMES.items()
         if fault.applies(function)
     ]
+
+
+def _named_sample(rng: np.random.Generator, count: int, size: int, on: str) -> Iterator[Plan]:
+    """``count`` distinct plans of ``size`` faults; all single ones where there are not more."""
+    fitting = _fitting(on)
     if size == 1:
         chosen = rng.permutation(len(fitting))[:count]
         yield from (dict([fitting[k]]) for k in chosen)
