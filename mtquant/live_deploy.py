@@ -48,7 +48,7 @@ from mtquant.market.timeframe import Timeframe
 
 LOCKS = Path.home() / ".mtquant" / "locks"
 # What a broker changes from week to week and orders have to respect all the same.
-TAKEN_FROM_BROKER = ("lot_max", "stops_level_points", "freeze_level_points")
+TAKEN_FROM_BROKER = ("lot_max", "volume_limit", "stops_level_points", "freeze_level_points")
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ CONTRACT_FIELDS = (
 #: What a broker changes from week to week: shown, and traded with all the same.
 TERMS_FIELDS = (
     "lot_max",
+    "volume_limit",
     "swap_mode",
     "swap_long",
     "swap_short",
@@ -63,7 +64,7 @@ class Difference:
     theirs: Any
 
     def __str__(self) -> str:
-        return f"{self.field} is {_text(self.theirs)} and not {_text(self.ours)}"
+        return f"{self.field} is {said(self.theirs)} and not {said(self.ours)}"
 
 
 def live_spec(info: Any, known: SymbolSpec) -> SymbolSpec:
@@ -84,6 +85,7 @@ def live_spec(info: Any, known: SymbolSpec) -> SymbolSpec:
         "lot_min": float(info.volume_min),
         "lot_step": float(info.volume_step),
         "lot_max": float(info.volume_max),
+        "volume_limit": float(info.volume_limit) or None,  # 0 is none
         "margin_mode": _mode(_MARGIN_MODES, info.trade_calc_mode, "margin mode", known),
         "swap_mode": _mode(_SWAP_MODES, info.swap_mode, "swap mode", known),
         "swap_long": float(info.swap_long),
@@ -153,5 +155,8 @@ def _triple_day(day: int, known: SymbolSpec) -> str | None:
     return WEEKDAYS[(day - 1) % 7]
 
 
-def _text(value: Any) -> str:
+def said(value: Any) -> str:
+    """A field of a contract for a person."""
+    if value is None:
+        return "none"
     return f"{value:.10g}" if isinstance(value, float) else str(value)

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mtquant.backtest.report import write_whole
 from mtquant.brokers.accounts import load_accounts
-from mtquant.brokers.specs import Difference, differences, live_spec
+from mtquant.brokers.specs import Difference, differences, live_spec, said
 from mtquant.commands.accounts import AccountOption, open_reads
 from mtquant.config.load import SYMBOLS, find, load_symbols
 from mtquant.config.symbol_file import changed_symbols
@@ -122,11 +122,7 @@ def _write(changed: dict[str, SymbolSpec]) -> Path:
 
 def _add_rows(table: Table, name: str, found: tuple[Difference, ...]) -> None:
     for one in found:
-        ours, theirs = (
-            f"{value:.10g}" if isinstance(value, float) else str(value)
-            for value in (one.ours, one.theirs)
-        )
-        table.add_row(name, one.field, ours, theirs)
+        table.add_row(name, one.field, said(one.ours), said(one.theirs))
 
 
 def _standard(symbols: SymbolTable, name: str) -> str:

@@ -44,6 +44,7 @@ SHOWN: list[tuple[str, dict[str, Any], Any]] = [
     ("lot_min", {"volume_min": 0.1}, 0.1),
     ("lot_step", {"volume_step": 0.001}, 0.001),
     ("lot_max", {"volume_max": 20.0}, 20.0),
+    ("volume_limit", {"volume_limit": 15.0}, 15.0),
     ("margin_mode", {"trade_calc_mode": mt5.SYMBOL_CALC_MODE_CFD}, "cfd"),
     ("swap_mode", {"swap_mode": mt5.SYMBOL_SWAP_MODE_INTEREST_OPEN}, "percent"),
     ("swap_long", {"swap_long": -40.5}, -40.5),
@@ -93,6 +94,8 @@ def test_several_fields_are_all_named(gold_bars):
         ({"volume_min": float("nan")}, "lot_min"),
         ({"trade_contract_size": 0.0}, "contract_size"),
         ({"volume_min": 0.015}, "no multiple of lot_step"),
+        ({"volume_limit": 0.001}, "volume_limit 0.001 is below lot_min"),
+        ({"volume_limit": float("nan")}, "volume_limit"),
         ({"currency_profit": "usd"}, "quote"),
         ({"digits": 11}, "digits"),
     ],
@@ -102,6 +105,15 @@ def test_what_cannot_be_computed_is_refused(changes, told, gold_bars):
     ours = load_symbols()["XAUUSD"]
     with pytest.raises(DataError, match=told):
         live_spec(info_of(ours, gold_bars[:2], **changes), ours)
+
+
+def test_a_limit_of_zero_lots_is_none(gold_bars):
+    """In both directions: what the terminal has dropped, and what it shows of ours."""
+    ours = load_symbols()["XAUUSD"].model_copy(update={"volume_limit": 15.0})
+    info = info_of(ours, gold_bars[:2])
+    assert info.volume_limit == 15.0 and live_spec(info, ours) == ours
+    (found,) = differences(ours, live_spec(info_of(ours, gold_bars[:2], volume_limit=0.0), ours))
+    assert str(found) == "volume_limit is none and not 15"
 
 
 def test_a_tick_size_of_zero_is_the_point(gold_bars):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from difflib import ndiff
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -202,10 +203,14 @@ def drifted(desktop: Desktop, monkeypatch: pytest.MonkeyPatch, **changes: Any) -
 def test_sync_shows_each_field_and_writes_only_when_told(desktop, mtquant, desk, monkeypatch):
     path = desk / "configs/symbols.yaml"
     assert "no contract differs" in mtquant("symbols", "sync", "--account", "demo").out
-    drifted(desktop, monkeypatch, swap_long=-41.25, volume_max=50.0)
+    drifted(desktop, monkeypatch, swap_long=-41.25, volume_max=50.0, volume_limit=75.0)
     done = mtquant("symbols", "sync", "--account", "demo")
     assert done.code == 0 and not path.exists()
-    for words in (r"XAUUSD .* lot_max .* 100 .* 50 ", r"swap_long .* -38 .* -41.25 "):
+    for words in (
+        r"XAUUSD .* lot_max .* 100 .* 50 ",
+        r"volume_limit .* none .* 75 ",
+        r"swap_long .* -38 .* -41.25 ",
+    ):
         assert re.search(words, done.out)
     assert "no symbol EURUSD there" in done.out
     assert "XAUUSD differ; nothing was written" in done.out
@@ -213,9 +218,14 @@ def test_sync_shows_each_field_and_writes_only_when_told(desktop, mtquant, desk,
     assert "XAUUSD written to configs/symbols.yaml" in done.out
     packaged = (ROOT / "configs/symbols.yaml").read_text(encoding="utf-8").splitlines()
     written = path.read_text(encoding="utf-8").splitlines()
-    changed = [(a, b) for a, b in zip(packaged, written, strict=True) if a != b]
-    assert [b.split()[:2] for _, b in changed] == [["lot_max:", "50"], ["swap_long:", "-41.25"]]
-    assert load_symbols()["XAUUSD"].swap_long == -41.25
+    come = [line[2:] for line in ndiff(packaged, written) if line.startswith("+ ")]
+    assert sorted(line.split()[:2] for line in come) == [
+        ["lot_max:", "50"],
+        ["swap_long:", "-41.25"],
+        ["volume_limit:", "75"],
+    ]
+    now = load_symbols()["XAUUSD"]
+    assert (now.swap_long, now.volume_limit) == (-41.25, 75.0)
     assert "no contract differs" in mtquant("symbols", "sync", "--account", "demo").out
     assert sorted(p.name for p in path.parent.iterdir()) == ["brokers.yaml", "symbols.yaml"]
 

@@ -86,12 +86,12 @@ def office(desk, monkeypatch, small_run):
     return write
 
 
-def terminal_of(bundle, bars, first, **terms):
+def terminal_of(bundle, bars, first, specs=None, **terms):
     scenario = bundle_scenario(bundle, given_market(bundle.env, bars))
     tape = scenario.tape(np.zeros((len(bars), 0), np.float32), (first, len(bars) - 1))
     return SimulatedTerminal(
         Panel([bars]),
-        bundle.specs,
+        specs or bundle.specs,
         tape,
         rows=(first, len(bars) - 1),
         terms=AccountTerms(100_000.0, **terms),
@@ -149,6 +149,21 @@ def test_it_trades_what_the_bundle_decides_and_tells_no_secret(
     executed = [line for line in lines if line.get("outcome") == "executed"]
     assert sum(line["steps"] for line in executed) == terminal.account.held(0)
     assert not any(CANARY.encode() in content for content in files) and CANARY not in text
+
+
+def test_it_holds_no_more_than_the_broker_lets_an_account_hold(
+    office, small_run, easy_bars, capsys
+):
+    """The bundle was trained without such a limit: it is shown, and binds the targets."""
+    bundle = small_run.bundle
+    specs = [bundle.specs[0].model_copy(update={"volume_limit": 0.10})]
+    terminal = terminal_of(bundle, easy_bars, 1700, specs)
+    plan = planned(bundle)
+    trade_live(plan, Console(), world_of(terminal, stop_at=100))
+    assert "differs  XAUUSD: volume_limit is 0.1 and not none" in capsys.readouterr().out
+    log = (plan.traded[0].folder / "log.jsonl").read_text().splitlines()
+    steps = [line["steps"] for line in map(json.loads, log) if line.get("outcome") == "executed"]
+    assert 0 < np.abs(np.cumsum(steps)).max() <= 10, "16 steps without the limit"
 
 
 def test_two_runners_of_one_journal_are_one_too_many(office, small_run, easy_bars):

@@ -139,6 +139,7 @@ class SymbolFeed:
             volume_min=spec.lot_min,
             volume_max=spec.lot_max,
             volume_step=spec.lot_step,
+            volume_limit=spec.volume_limit or 0.0,
             swap_long=spec.swap_long,
             swap_short=spec.swap_short,
             currency_base=spec.base,
