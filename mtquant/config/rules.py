@@ -32,6 +32,8 @@ from mtquant.sim.reward import (
 )
 
 Level = Annotated[int, Field(ge=1, le=3)]
+Factor = Annotated[float, Field(gt=0, le=1000)]
+Commission = Annotated[float, Field(ge=0, le=1e9)]
 # Context of a validation: trading needs no reward, so a stored env may name one that is not here.
 STORED = {"stored": True}
 # Keys of the breaker that the kernel does not know, or not by that name.
@@ -151,10 +153,10 @@ class CostsConfig(Frozen):
     slippage: Literal["none", "points", "range", "volume", "sqrt"] = "points"
     slippage_points: Multiple = 1.0
     slippage_coefficient: Multiple = 0.1
-    commission_per_lot: NotNegative | None = None
-    commission_per_fill: NotNegative = 0.0
+    commission_per_lot: Commission | None = None
+    commission_per_fill: Commission = 0.0
     commission_fraction: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    randomise: tuple[Positive, Positive] = (1.0, 1.0)
+    randomise: tuple[Factor, Factor] = (1.0, 1.0)
 
     @field_validator("randomise")
     @classmethod
