@@ -28,6 +28,7 @@ from mtquant.envs.trading import TradingEnv
 from mtquant.envs.vec_env import SB3VecEnv
 from mtquant.market.panel import Panel
 from mtquant.market.simulated import SimulatedMarket
+from mtquant.risk.gates import GATES
 from mtquant.risk.order import order_of
 from mtquant.risk.verdict import PreTradeChecker
 from mtquant.sim.simulator import Simulator
@@ -213,15 +214,16 @@ def portfolio(symbols: int = 30, lanes: int = 64) -> None:
 
 
 def checker() -> None:
-    rules = rules_row(under(scenario_64(5_000), ON).env.rules(reward_scale=1.0))
-    tested = PreTradeChecker(rules[0])
+    env = under(scenario_64(5_000), ON).env
+    tested = PreTradeChecker(rules_row(env.rules(reward_scale=1.0))[0], env.limits.gates())
+    read = np.ones(len(GATES))
     order = order_of(
         held=0, target=100, step_notional=2000.0, step_margin=20.0, step_lots=0.01, equity=1e5
     )[0]
 
     def run() -> None:
         for _ in range(500):
-            tested.check(order)
+            tested.check(order, read)
 
     rate = best(run, 500)
     report("PreTradeChecker.check", rate, "orders/s", microseconds=f"{1e6 / rate:.1f}")

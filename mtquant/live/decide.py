@@ -31,6 +31,7 @@ from mtquant.market.bars import Bars
 from mtquant.market.panel import Panel
 from mtquant.market.symbols import SymbolSpec
 from mtquant.risk.breaker import LEVEL_NAMES
+from mtquant.risk.gates import read_gates
 from mtquant.risk.reasons import ALLOWED, MAX_HOLDING, REASONS, TOO_MANY_TICKETS
 from mtquant.risk.verdict import PreTradeChecker
 from mtquant.sim.account import MOST_TICKETS, Book, Tape
@@ -88,7 +89,7 @@ class Strategy:
         self.context_specs = tuple(context_specs)
         self._memory = Memory.of(agent)
         self._contracts = contracts_of(env, specs)
-        self._rules = rules_row(env.rules(reward_scale=1.0))
+        self._rules, self._gates = rules_row(env.rules(reward_scale=1.0)), env.limits.gates()
 
     @property
     def managed(self) -> bool:
@@ -107,7 +108,7 @@ class Strategy:
 
     @cached_property
     def _checker(self) -> PreTradeChecker:
-        return PreTradeChecker(self._rules[0])
+        return PreTradeChecker(self._rules[0], self._gates)
 
     def decide(
         self,
@@ -140,7 +141,7 @@ class Strategy:
         seen = self._observe(book, tape, rows[-1], panel, earlier)
         answer, state = self._predict(seen, state, book.positions[0])
         bar_time_ns, actions = int(panel.time[-1]), answer.actions
-        checks = self._objections(book, tape, rows[-1], actions)
+        checks = self._objections(book, tape, rows[-1], actions, bars)
         decide_all(book, tape, 0, rows[-1], actions[None])
         close_passed(book, found, guards, quotes)
         decisions = tuple(
@@ -221,22 +222,26 @@ class Strategy:
         seen[1:, width:] = seen[0, width:]
         return seen
 
-    def _objections(self, book: Book, tape: Tape, t: int, actions: Float32) -> list[str]:
+    def _objections(
+        self, book: Book, tape: Tape, t: int, actions: Float32, bars: Sequence[Bars]
+    ) -> list[str]:
         """What the pre-trade checks find against each symbol's order, in words; decides nothing."""
         trial, told = Book._make(array.copy() for array in book), list[str]()
         tally(trial, tape, 0, t)
         for s in range(len(self.specs)):
             trial.orders[0] = 0
             decide(trial, tape, 0, s, t, actions[s])
-            told.append(self._objection(trial, s))
+            told.append(self._objection(trial, s, bars[s], tape.market["volume"][t, s : s + 1]))
         return told
 
-    def _objection(self, book: Book, s: int) -> str:
+    def _objection(self, book: Book, s: int, bars: Bars, average_volume: Float32) -> str:
         """What they find against the order of the symbol that was decided last."""
         order, overdue = book.orders[0], book.positions["reason"][0, s] == MAX_HOLDING
         if order["target"] == order["held"] and not overdue:
             return ""
-        verdict = self._checker.check(order)
+        volume = average_volume.astype(np.float64)
+        read = read_gates(self._gates, bars, self.specs[s], volume)
+        verdict = self._checker.check(order, read)
         told = any(finding.outcome not in ("off", "pass") for finding in verdict.findings)
         return str(verdict) if told else ""
 

@@ -2,10 +2,11 @@
 
     barred_codes   decided at the close of bar t: spread, volume, value, price, hours, prohibitions
     banded_codes   found at the open of bar t: a gap beyond the price band, where nothing is opened
+    read_gates     what each of them measures at the close of the newest bar, for a person
 
-Both give one reason code a bar, 0 where nothing is barred, and read bar t and the close before it
-alone: a live window gives what the whole history gave. What the data does not record passes no
-gate: where a least volume is demanded and none is known, increases are barred.
+The first two give one reason code a bar, 0 where nothing is barred, and read bar t and the close
+before it alone: a live window gives what the whole history gave. What the data does not record
+passes no gate: where a least volume is demanded and none is known, increases are barred.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mtquant.jit import Structured
 from mtquant.market.bars import Bars, Float, Int
-from mtquant.market.clock import Mask
 from mtquant.market.hours import TradingHours
 from mtquant.market.symbols import SymbolSpec
 from mtquant.market.timeframe import Timeframe
@@ -34,6 +36,14 @@ from mtquant.risk.reasons import (
 
 Codes = npt.NDArray[np.int8]
 
+GATE_RULES = np.dtype(
+    [
+        ("on", "i8"),
+        ("limit", "f8"),
+        ("least", "i8"),  # 1: the number must be no less than the limit; 0: no more
+        ("code", "i8"),  # of mtquant.risk.reasons
+    ]
+)
 MONTHS_PER_DAY = 12.0 / 365.25
 EVERY_SYMBOL = "*"
 
@@ -109,60 +119,116 @@ def bars_per_day(spec: SymbolSpec, timeframe: Timeframe) -> float:
     return int(minutes.reshape(-1, timeframe.minutes).any(axis=1).sum()) / days
 
 
-def _spread(gates: Gates, at: _Closed) -> Mask:
-    """A spread that is too wide, in points or as a share of the price."""
-    points = at.spread_points
-    wide = np.zeros(len(at.bars), np.bool_)
-    if gates.max_spread_points:
-        wide |= ~(points <= gates.max_spread_points)
-    if gates.max_spread_fraction:
-        wide |= ~(points * at.spec.point <= gates.max_spread_fraction * at.bars.close)
-    return wide
+def _over_price(amount: Float, price: Float) -> Float:
+    """A share of the price; infinite where that is no positive number."""
+    share: Float = np.divide(amount, price, out=np.full(price.shape, np.inf), where=price > 0.0)
+    return share
 
 
-def _volume(gates: Gates, at: _Closed) -> Mask:
-    """Too few lots a bar."""
-    return ~(at.average_volume >= gates.min_volume)
+def _spread_points(gates: Gates, at: _Closed) -> Float:
+    return at.spread_points
 
 
-def _value(gates: Gates, at: _Closed) -> Mask:
-    """Too little money a day."""
+def _spread_fraction(gates: Gates, at: _Closed) -> Float:
+    return _over_price(at.spread_points * at.spec.point, at.bars.close)
+
+
+def _volume(gates: Gates, at: _Closed) -> Float:
+    return at.average_volume
+
+
+def _value(gates: Gates, at: _Closed) -> Float:
+    """Quote currency a day."""
     lots = at.average_volume * bars_per_day(at.spec, at.bars.timeframe)
-    return ~(lots * at.bars.close * at.spec.contract_size >= gates.min_day_value)
+    value: Float = lots * at.bars.close * at.spec.contract_size
+    return value
 
 
-def _price(gates: Gates, at: _Closed) -> Mask:
-    """Too cheap."""
-    return ~(at.bars.close >= gates.min_price)
+def _price(gates: Gates, at: _Closed) -> Float:
+    return at.bars.close
 
 
-def _hours(gates: Gates, at: _Closed) -> Mask:
-    """Closed outside the hours; daily and longer bars have none."""
-    assert gates.hours is not None, "a gate that is not asked for is left out"
-    if at.bars.timeframe.minutes >= Timeframe.D1.minutes:
-        return np.zeros(len(at.bars), np.bool_)
+def _outside(gates: Gates, at: _Closed) -> Float:
+    """1 where a bar closes outside the hours; daily and longer bars have none."""
+    if gates.hours is None or at.bars.timeframe.minutes >= Timeframe.D1.minutes:
+        return np.zeros(len(at.bars))
     chosen = at.spec.model_copy(update={"hours": dict(gates.hours)})
-    return ~TradingHours.of(chosen).is_open(at.times)
+    return np.where(TradingHours.of(chosen).is_open(at.times), 0.0, 1.0)
 
 
-def _prohibited(gates: Gates, at: _Closed) -> Mask:
-    """Closed inside a prohibition."""
-    closed, times = np.zeros(len(at.bars), np.bool_), at.times
+def _prohibitions(gates: Gates, at: _Closed) -> Float:
+    """How many prohibitions a bar closes in."""
+    count, times = np.zeros(len(at.bars)), at.times
     for one in gates.prohibited:
         if one.symbol in (at.spec.name, EVERY_SYMBOL):
-            closed |= (one.begins_ns <= times) & (times < one.ends_ns)
-    return closed
+            count += (one.begins_ns <= times) & (times < one.ends_ns)
+    return count
 
 
-# In order of rank: the first that bars an increase gives the reason; which fields ask for each.
-_GATES: tuple[tuple[int, Callable[[Gates, _Closed], Mask], tuple[str, ...]], ...] = (
-    (MAX_SPREAD, _spread, ("max_spread_points", "max_spread_fraction")),
-    (MIN_VOLUME, _volume, ("min_volume",)),
-    (MIN_VALUE, _value, ("min_day_value",)),
-    (MIN_PRICE, _price, ("min_price",)),
-    (OUT_OF_HOURS, _hours, ("hours",)),
-    (PROHIBITED, _prohibited, ("prohibited",)),
+class Gate(NamedTuple):
+    """One gate.
+
+    Attributes:
+        name: Its field of :class:`Gates`, and its line of ``limits:``.
+        code: Of :mod:`mtquant.risk.reasons`.
+        measure: ``(gates, bars) -> numbers`` at the close of bars, float64 ``[T]``; None where
+            there is none before the next open.
+        least: Whether the number must be no less than the limit; else no more.
+    """
+
+    name: str
+    code: int
+    measure: Callable[[Gates, _Closed], Float] | None
+    least: bool = False
+
+    def is_on(self, gates: Gates) -> bool:
+        """Whether it is asked for."""
+        return bool(getattr(gates, self.name) != getattr(Gates, self.name))
+
+    def limit(self, gates: Gates) -> float:
+        """What its number is held against; nothing is allowed of what is only counted."""
+        limit = getattr(gates, self.name)
+        return limit if isinstance(limit, float) else 0.0
+
+
+# In order of rank: the first that bars an increase gives the reason.
+GATES = (
+    Gate("max_spread_points", MAX_SPREAD, _spread_points),
+    Gate("max_spread_fraction", MAX_SPREAD, _spread_fraction),
+    Gate("min_volume", MIN_VOLUME, _volume, least=True),
+    Gate("min_day_value", MIN_VALUE, _value, least=True),
+    Gate("min_price", MIN_PRICE, _price, least=True),
+    Gate("hours", OUT_OF_HOURS, _outside),
+    Gate("prohibited", PROHIBITED, _prohibitions),
+    Gate("price_band", PRICE_BAND, None),
 )
+
+
+def gate_rules(gates: Gates) -> Structured:
+    """``GATE_RULES``, one row per gate in the order of :data:`GATES`."""
+    rows = [(one.is_on(gates), one.limit(gates), one.least, one.code) for one in GATES]
+    return np.array(rows, GATE_RULES)
+
+
+def read_gates(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Float) -> Float:
+    """What each gate that is on measures at the close of the newest bar.
+
+    Args:
+        gates: Which there are.
+        bars: Closed bars of one symbol.
+        spec: Its contract.
+        average_volume: Of a bar in lots, at each bar's close, ``[T]``; 0 where not recorded.
+
+    Returns:
+        float64, one per gate in the order of :data:`GATES`; NaN for a gate that is off, and for the
+        price band, whose gap shows only when the next bar opens.
+    """
+    at = _Closed(bars[-1:], spec, average_volume[-1:])
+    read = np.full(len(GATES), np.nan)
+    for k, gate in enumerate(GATES):
+        if gate.measure is not None and gate.is_on(gates):
+            read[k] = gate.measure(gates, at)[0]
+    return read
 
 
 def barred_codes(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Float) -> Codes:
@@ -179,9 +245,11 @@ def barred_codes(gates: Gates, bars: Bars, spec: SymbolSpec, average_volume: Flo
     """
     codes = np.zeros(len(bars), np.int8)
     at = _Closed(bars, spec, average_volume)
-    for code, closed, fields in _GATES:
-        if any(getattr(gates, field) != getattr(Gates, field) for field in fields):
-            codes[(codes == 0) & closed(gates, at)] = code
+    for gate in GATES:
+        if gate.measure is not None and gate.is_on(gates):
+            numbers, limit = gate.measure(gates, at), gate.limit(gates)
+            inside = numbers >= limit if gate.least else numbers <= limit
+            codes[(codes == 0) & ~inside] = gate.code
     return codes
 
 

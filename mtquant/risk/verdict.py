@@ -7,7 +7,8 @@ the same checks are all asked, for a journal or for a person, and the decision i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import inf
+from itertools import repeat
+from math import inf, nan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,14 +16,16 @@ import numpy.typing as npt
 
 from mtquant.errors import ConfigError
 from mtquant.jit import Record, Structured, kernel, resolved
+from mtquant.market.bars import Float
 from mtquant.risk import checks
+from mtquant.risk.gates import GATES, Gates, gate_rules
 from mtquant.risk.order import ORDER, kept_steps
 from mtquant.risk.reasons import REASONS
 from mtquant.risk.sizing import GRID_TOLERANCE
 
 OUTCOMES = ("off", "pass", "warn", "reduce", "deny")
 OFF, PASS, WARN, REDUCE, DENY = range(5)
-NAMES = (*(check.name for check in checks.CHECKS), "gates")
+NAMES = (*(check.name for check in checks.CHECKS), *(gate.name for gate in GATES))
 CHECKED = len(checks.CHECKS)
 ALWAYS_ON = NAMES.index("margin") + 1
 REMARKING = (NAMES.index("max_correlation"), NAMES.index("max_daily_volume_share"))
@@ -34,11 +37,12 @@ class Finding(NamedTuple):
     """What one check found.
 
     Attributes:
-        name: Of the check; ``gates`` for what bars alone say.
+        name: Of the check or gate.
         outcome: ``off``; ``pass``; ``warn``, the limit is passed but nothing is stopped (no
             increase, or a check that only remarks); ``reduce``; ``deny``.
         number: What the target would come to, in the unit of the limit; what is counted already,
-            where the answer is yes or no; the reason code of ``gates``.
+            where the answer is yes or no; what a gate measures at the last close, NaN where
+            nothing was read (the price band shows when the next bar opens).
         limit: What is allowed; 0 where the check is off.
     """
 
@@ -54,7 +58,7 @@ class Verdict(NamedTuple):
     Attributes:
         allowed_steps: Signed lot steps to hold.
         reason: Code of :mod:`mtquant.risk.reasons`.
-        findings: One per check, in the order of ``CHECKS``, then the gates.
+        findings: One per check, as ``CHECKS`` lists them, then one per gate, as ``GATES`` does.
     """
 
     allowed_steps: int
@@ -71,13 +75,14 @@ class Verdict(NamedTuple):
 
 
 class PreTradeChecker:
-    """The checks under one set of limits."""
+    """The checks and gates under one set of limits."""
 
-    def __init__(self, rules: Mapping[str, float] | Record) -> None:
+    def __init__(self, rules: Mapping[str, float] | Record, gates: Gates | None = None) -> None:
         """Copy the limits.
 
         Args:
             rules: Limits by name (``LimitsConfig.rules()``), or a record that holds them.
+            gates: What bars alone bar (``LimitsConfig.gates()``); None for nothing.
 
         Raises:
             ConfigError: ``max_exposure``, which is always on, is missing.
@@ -88,18 +93,24 @@ class PreTradeChecker:
         self._rules = np.zeros(1, checks.LIMITS)
         for name in names.intersection(checks.LIMITS.names or ()):
             self._rules[name] = rules[name]
-        self._order = np.zeros(1, ORDER)
+        self._gates = gate_rules(gates or Gates())
+        self._order, self._read = np.zeros(1, ORDER), np.zeros(len(GATES))
         self._answers = np.zeros(3, ANSWERS)  # caps, numbers, limits
         self._columns = self._answers.view(np.float64).reshape(3, -1)
         self._outcomes = np.zeros(len(NAMES), np.int64)
-        self._state = (self._rules, self._order, self._answers, self._columns, self._outcomes)
+        self._state = (
+            *(self._rules, self._gates, self._order, self._read),
+            *(self._answers, self._columns, self._outcomes),
+        )
         self._judge: Any = resolved(_judge, *self._state)
 
-    def check(self, order: Structured | Record) -> Verdict:
+    def check(self, order: Structured | Record, read: Float | None = None) -> Verdict:
         """The verdict on one order.
 
         Args:
             order: One ``ORDER`` record, or an array of one.
+            read: Of :func:`~mtquant.risk.gates.read_gates`; None where nothing was read, and only
+                the order's own code says what bars it.
 
         Returns:
             What :func:`~mtquant.risk.checks.permitted` says, with every check's finding.
@@ -110,19 +121,24 @@ class PreTradeChecker:
         if order.dtype != ORDER:
             raise TypeError(f"an order is a record of mtquant.risk.order.ORDER, not {order.dtype}")
         self._order[0] = order
+        self._read[:] = nan if read is None else read
         steps, reason = self._judge(*self._state)
         outcomes = [OUTCOMES[code] for code in self._outcomes.tolist()]
         _caps, numbers, limits = self._columns.tolist()
-        findings = tuple(map(Finding, NAMES, outcomes, numbers, limits))
+        # As ``Finding(...)`` makes them, at a third of its time: there is one for every check.
+        rows = zip(NAMES, outcomes, numbers, limits, strict=True)
+        findings = tuple(map(tuple.__new__, repeat(Finding), rows))
         return Verdict(int(steps), int(reason), findings)
 
 
 @kernel
 def _judge(
     rules: Structured,
+    gates: Structured,
     order: Structured,
+    read: Float,
     answers: Structured,
-    columns: npt.NDArray[np.float64],
+    columns: Float,
     outcomes: npt.NDArray[np.int64],
 ) -> tuple[int, int]:
     """Ask every check about one order, and decide it."""
@@ -130,7 +146,8 @@ def _judge(
     _measure_size(rules[0], order[0], answers[1])
     _measure_rest(order[0], answers[1])
     _limit(rules[0], order[0], answers[2])
-    _conclude(rules[0], order[0], columns, outcomes)
+    _look(gates, order[0], read, columns)
+    _conclude(rules[0], gates, order[0], columns, outcomes)
     return checks.permitted(rules[0], order[0])
 
 
@@ -153,7 +170,6 @@ def _ask(rules: Record, order: Record, caps: Record) -> None:
     caps["max_day_trades"] = checks.max_day_trades(rules, order)
     caps["cooldown_bars"] = checks.cooldown_bars(rules, order)
     caps["max_holding_bars"] = checks.max_holding_bars(rules, order)
-    caps["gates"] = inf if order["barred"] == 0 else 0.0
 
 
 @kernel
@@ -190,7 +206,6 @@ def _measure_rest(order: Record, numbers: Record) -> None:
     numbers["max_day_trades"] = order["day_trades"]
     numbers["cooldown_bars"] = order["bars_since_loss"]
     numbers["max_holding_bars"] = order["age"]
-    numbers["gates"] = order["barred"]
 
 
 @kernel
@@ -215,18 +230,44 @@ def _limit(rules: Record, order: Record, limits: Record) -> None:
 
 
 @kernel
+def _bars(gate: Record, number: float, barred: int) -> bool:
+    """Whether a gate bars increases; without a number the order's own code says so."""
+    if number != number:
+        return barred == gate["code"]
+    return number < gate["limit"] if gate["least"] != 0 else number > gate["limit"]
+
+
+@kernel
+def _look(gates: Structured, order: Record, read: Float, columns: Float) -> None:
+    """What the gates say, in the columns behind those of the checks."""
+    for k in range(gates.size):
+        gate, column = gates[k], CHECKED + k
+        columns[0, column] = 0.0 if _bars(gate, read[k], order["barred"]) else inf
+        columns[1, column], columns[2, column] = read[k], gate["limit"]
+
+
+@kernel
+def _is_off(rules: Record, gates: Structured, limit: float, k: int) -> bool:
+    """Whether nobody has asked for what stands in column ``k``."""
+    if k >= CHECKED:
+        return gates[k - CHECKED]["on"] == 0
+    return limit == 0.0 or (k >= ALWAYS_ON and rules["checks"] == 0)
+
+
+@kernel
 def _conclude(
     rules: Record,
+    gates: Structured,
     order: Record,
-    columns: npt.NDArray[np.float64],
+    columns: Float,
     outcomes: npt.NDArray[np.int64],
 ) -> None:
-    """The outcome of every check."""
+    """The outcome of every check and gate."""
     asked, kept = abs(order["target"]), abs(kept_steps(order))
     caps, numbers, limits = columns
     for k in range(outcomes.size):
         cap = caps[k] + GRID_TOLERANCE
-        if k < CHECKED and (limits[k] == 0.0 or (k >= ALWAYS_ON and rules["checks"] == 0)):
+        if _is_off(rules, gates, limits[k], k):
             outcomes[k], numbers[k], limits[k] = OFF, 0.0, 0.0
         elif asked > cap and k == CHECKED - 1:
             outcomes[k] = DENY  # held for too long: not even what is held is kept

@@ -176,6 +176,24 @@ def test_what_the_checks_object_to_is_written_and_shown(protected, desk_of):
     assert limited[-1].outlook.decisions[0].checks in capture.get()
 
 
+def test_what_a_gate_bars_is_told_by_its_name_its_number_and_its_limit(protected, desk_of):
+    """The number is the newest bar's own, read as the gate of the tape reads it."""
+    world = protected(120, limits={"max_spread_points": 20, "hours": {"mon-fri": "03:00-20:00"}})
+    (bars,) = world.panel.bars
+    spread = dict(zip(bars.time.tolist(), bars.spread.tolist(), strict=True))
+    told = {"spread too wide": 0, "outside trading hours": 0}
+    for report in desk_of(world).run_out():
+        (decision,) = report.outlook.decisions
+        if decision.reason in told:
+            told[decision.reason] += 1
+            points = spread[decision.bar_time_ns]
+            if decision.reason == "spread too wide":
+                assert f"max_spread_points {points:g} against 20 (deny)" in decision.checks
+            else:
+                assert "hours 1 against 0 (deny)" in decision.checks and points <= 20
+    assert min(told.values()) > 3, told
+
+
 class Asking:
     """Wants what another wants, says where that would be wrong, now and then, and why."""
 

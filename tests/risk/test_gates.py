@@ -18,6 +18,8 @@ from mtquant.risk.gates import (
     barred_codes,
     bars_per_day,
     clamp_price,
+    gate_rules,
+    read_gates,
 )
 from mtquant.risk.reasons import (
     MAX_SPREAD,
@@ -208,6 +210,47 @@ def test_a_window_of_bars_gives_what_the_history_gave(rows, data):
     window = some[first:]
     assert np.array_equal(barred_codes(gates, window, spec(), volume[first:]), barred[first:])
     assert np.array_equal(banded_codes(gates, window)[1:], banded[first + 1 :])
+
+
+def test_what_each_gate_measures_at_the_newest_close():
+    """Spread 15 points of 0.01 at a price of 10, 5 lots an hour of 100 units; closed at 11 UTC."""
+    news = Prohibition("TOYUSD", START + 11 * HOUR, START + 12 * HOUR, "news")
+    gates = Gates(
+        max_spread_points=20.0,
+        max_spread_fraction=0.02,
+        min_volume=1.0,
+        min_day_value=1.0,
+        min_price=1.0,
+        price_band=0.1,
+        hours={"tue": "10:00-11:00"},
+        prohibited=(news, replace(news, symbol="*"), replace(news, symbol="EURUSD")),
+    )
+    some = bars([12.0, 10.0], spread=[99.0, 15.0], start=START + 9 * HOUR)
+    read = read_gates(gates, some, spec(), np.array([9.0, 5.0]))
+    assert read.tolist()[:-1] == pytest.approx([15.0, 0.015, 5.0, 120_000.0, 10.0, 1.0, 2.0])
+    assert np.isnan(read[-1]), "nobody knows the next open"
+    assert np.isnan(read_gates(Gates(), some, spec(), np.zeros(2))).all(), "off is not measured"
+
+
+@given(WINDOWS)
+def test_what_is_read_is_what_bars(rows):
+    gates = Gates(0.005, 40.0, 2.0, 1e5, 3.0, 0.0, {"mon-fri": "07:00-19:30"})
+    opened, close, spread, volume = np.array(rows, np.float64).T
+    some = bars(close, opened=opened, spread=spread)
+    read, table = read_gates(gates, some, spec(), volume), gate_rules(gates)
+    against = [
+        row["code"]
+        for number, row in zip(read, table, strict=True)
+        if row["on"] and (number < row["limit"] if row["least"] else number > row["limit"])
+    ]
+    assert barred_codes(gates, some, spec(), volume)[-1] == next(iter(against), 0)
+
+
+def test_a_price_that_is_none_has_an_infinite_spread():
+    """Oil closed below zero in April 2020."""
+    below = bars([-10.0], spread=1.0)
+    assert codes(Gates(max_spread_fraction=0.5), below) == [MAX_SPREAD]
+    assert read_gates(Gates(max_spread_fraction=0.5), below, spec(), np.zeros(1))[1] == np.inf
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from math import inf
+from math import inf, nan
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mtquant.errors import ConfigError
 from mtquant.risk.checks import CHECKS, LIMITS, permitted
+from mtquant.risk.gates import GATES, Gates, Prohibition
 from mtquant.risk.order import order_of
 from mtquant.risk.reasons import (
     ALLOWED,
@@ -16,8 +17,10 @@ from mtquant.risk.reasons import (
     MAX_EXPOSURE,
     MAX_HOLDING,
     MAX_LOTS,
+    MAX_SPREAD,
     ORDER_BUDGET,
     OUT_OF_HOURS,
+    PROHIBITED,
 )
 from mtquant.risk.verdict import PreTradeChecker, Verdict
 
@@ -63,11 +66,37 @@ FACTS: dict[str, float] = {
     "age": 6,
     "leverage": 1.0,
 }
+# Every gate on, and none near its limit at what ``READ`` has read.
+EVERY_GATE = Gates(
+    max_spread_fraction=0.02,
+    max_spread_points=30.0,
+    min_volume=5.0,
+    min_day_value=1e6,
+    min_price=5.0,
+    price_band=0.1,
+    hours={"mon-fri": "09:30-16:00"},
+    prohibited=(Prohibition("*", 0, 1, "long ago"),),
+)
+READ: dict[str, float] = {
+    "max_spread_points": 12.0,
+    "max_spread_fraction": 0.001,
+    "min_volume": 7.5,
+    "min_day_value": 2e6,
+    "min_price": 100.0,
+    "hours": 0.0,
+    "prohibited": 0.0,
+    "price_band": nan,  # shows at the open
+}
+
+
+def read(**changes: float) -> np.ndarray:
+    return np.array([{**READ, **changes}[gate.name] for gate in GATES])
 
 
 def judged(held: int, target: int, rules: dict[str, float] | None = None, **facts: float):
-    checker = PreTradeChecker({**WIDE, **(rules or {})})
-    return checker.check(order_of(held=held, target=target, **{**FACTS, **facts})[0])
+    checker = PreTradeChecker({**WIDE, **(rules or {})}, EVERY_GATE)
+    order = order_of(held=held, target=target, **{**FACTS, **facts})[0]
+    return checker.check(order, read(hours=float(facts.get("barred") == OUT_OF_HOURS)))
 
 
 def found(verdict: Verdict) -> dict[str, tuple[str, float, float]]:
@@ -94,12 +123,21 @@ def test_every_check_with_its_number_and_its_limit():
         "max_day_trades": (1.0, 3.0),
         "cooldown_bars": (8.0, 4.0),
         "max_holding_bars": (6.0, 24.0),
-        "gates": (0.0, 0.0),
+        "max_spread_points": (12.0, 30.0),
+        "max_spread_fraction": (0.001, 0.02),
+        "min_volume": (7.5, 5.0),
+        "min_day_value": (2e6, 1e6),
+        "min_price": (100.0, 5.0),
+        "hours": (0.0, 0.0),
+        "prohibited": (0.0, 0.0),
+        "price_band": (nan, 0.1),
     }
-    assert [one.name for one in verdict.findings] == [*(c.name for c in CHECKS), "gates"]
+    assert [one.name for one in verdict.findings] == list(numbers)
+    assert list(numbers) == [*(check.name for check in CHECKS), *(gate.name for gate in GATES)]
     for name, (outcome, number, limit) in found(verdict).items():
         assert outcome == "pass", name
-        assert (number, limit) == (pytest.approx(numbers[name][0]), numbers[name][1]), name
+        assert number == pytest.approx(numbers[name][0], nan_ok=True), name
+        assert limit == numbers[name][1], name
     assert str(verdict) == "20 lot steps: allowed"
 
 
@@ -174,9 +212,9 @@ def test_every_check_with_its_number_and_its_limit():
             {"barred": OUT_OF_HOURS},
             0,
             OUT_OF_HOURS,
-            {"gates": ("deny", OUT_OF_HOURS, 0.0)},
+            {"hours": ("deny", 1.0, 0.0)},
         ),
-        ({}, 9, 5, {"barred": OUT_OF_HOURS}, 5, ALLOWED, {"gates": ("warn", OUT_OF_HOURS, 0.0)}),
+        ({}, 9, 5, {"barred": OUT_OF_HOURS}, 5, ALLOWED, {"hours": ("warn", 1.0, 0.0)}),
     ],
 )
 def test_what_stands_out(rules, held, target, facts, steps, reason, told):
@@ -185,7 +223,7 @@ def test_what_stands_out(rules, held, target, facts, steps, reason, told):
     for name, (outcome, number, limit) in found(verdict).items():
         expected = told.get(name, ("pass", number, limit))
         assert outcome == expected[0], name
-        assert (number, limit) == pytest.approx(expected[1:]), name
+        assert (number, limit) == pytest.approx(expected[1:], nan_ok=True), name
 
 
 def test_a_ruined_account_holds_infinitely_much():
@@ -197,7 +235,7 @@ def test_a_ruined_account_holds_infinitely_much():
 def test_what_is_off_says_so():
     checker = PreTradeChecker({"max_exposure": 2.0})
     verdict = checker.check(order_of(target=20, **FACTS))
-    on = {"max_exposure", "margin", "gates"}
+    on = {"max_exposure", "margin"}
     for one in verdict.findings:
         if one.name in on:
             assert one.outcome == "pass"
@@ -205,6 +243,57 @@ def test_what_is_off_says_so():
             assert one[1:] == ("off", 0.0, 0.0), one.name
     unswitched = PreTradeChecker({**WIDE, "checks": 0}).check(order_of(target=20, **FACTS))
     assert {one.name for one in unswitched.findings if one.outcome != "off"} == on
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("max_spread_points", 30.1),
+        ("max_spread_fraction", 0.021),
+        ("min_volume", 4.9),
+        ("min_day_value", 999_999.0),
+        ("min_price", 4.99),
+        ("hours", 1.0),
+        ("prohibited", 2.0),
+        ("price_band", nan),
+    ],
+)
+def test_each_gate_alone_denies_by_its_name_and_number(name, wrong):
+    """Of the price band the kernel alone knows, so there the order's code says it."""
+    gate = next(gate for gate in GATES if gate.name == name)
+    checker = PreTradeChecker(WIDE, EVERY_GATE)
+    order = order_of(held=5, target=20, **{**FACTS, "barred": gate.code})
+    verdict = checker.check(order, read(**{name: wrong}))
+    assert (verdict.allowed_steps, verdict.reason) == (5, gate.code)
+    limit = gate.limit(EVERY_GATE)
+    for one in verdict.findings:
+        assert one.outcome == ("deny" if one.name == name else "pass"), one.name
+    assert found(verdict)[name] == pytest.approx(("deny", wrong, limit), nan_ok=True)
+    assert f"; {name} {wrong:.6g} against {limit:.6g} (deny)" in str(verdict)
+    less = PreTradeChecker(WIDE, EVERY_GATE).check(
+        order_of(held=20, target=5, **{**FACTS, "barred": gate.code}), read(**{name: wrong})
+    )
+    assert less.reason == ALLOWED and found(less)[name][0] == "warn"
+
+
+def test_what_was_not_read_is_no_number_and_the_code_names_the_gate():
+    order = order_of(held=5, target=20, **{**FACTS, "barred": PROHIBITED})
+    told = found(PreTradeChecker(WIDE, EVERY_GATE).check(order))
+    for gate in GATES:
+        outcome, number, _ = told[gate.name]
+        assert np.isnan(number)
+        assert outcome == ("deny" if gate.code == PROHIBITED else "pass"), gate.name
+
+
+def test_gates_that_are_off_say_so():
+    """Of the two limits on a spread the one that is set is named."""
+    gates = Gates(max_spread_fraction=0.02)
+    order = order_of(held=5, target=20, **{**FACTS, "barred": MAX_SPREAD})
+    told = found(PreTradeChecker(WIDE, gates).check(order, read(max_spread_fraction=0.03)))
+    assert told["max_spread_fraction"] == ("deny", 0.03, 0.02)
+    for gate in GATES:
+        if gate.name != "max_spread_fraction":
+            assert told[gate.name] == ("off", 0.0, 0.0), gate.name
 
 
 def test_it_reads_in_one_line():
@@ -224,10 +313,11 @@ def test_limits_come_by_name_or_as_the_kernels_record():
 
 
 def test_one_verdict_leaves_nothing_for_the_next():
-    checker = PreTradeChecker(WIDE)
-    first = checker.check(order_of(target=20, **FACTS))
-    checker.check(order_of(target=60, **{**FACTS, "barred": OUT_OF_HOURS, "day_volume": 0.0}))
-    assert checker.check(order_of(target=20, **FACTS)) == first
+    checker = PreTradeChecker(WIDE, EVERY_GATE)
+    first = str(checker.check(order_of(target=20, **FACTS)))
+    wrong = order_of(target=60, **{**FACTS, "barred": OUT_OF_HOURS, "day_volume": 0.0})
+    checker.check(wrong, read(hours=1.0, min_price=1.0))
+    assert str(checker.check(order_of(target=20, **FACTS))) == first
 
 
 def test_what_is_no_order_and_what_are_no_limits():
@@ -269,7 +359,7 @@ def test_it_decides_as_the_kernel_does(held, target, names, facts):
     rules = np.zeros(1, LIMITS)
     for name, value in on.items():
         rules[name] = value
-    verdict = PreTradeChecker(on).check(asked)
+    verdict = PreTradeChecker(on, EVERY_GATE).check(asked)
     steps, reason = permitted(rules[0], asked[0])
     assert verdict[:2] == (steps, reason)
     outcomes = {one.name: one.outcome for one in verdict.findings}
@@ -280,7 +370,7 @@ def test_it_decides_as_the_kernel_does(held, target, names, facts):
     elif steps == target:
         assert not stopped
     elif reason == OUT_OF_HOURS:
-        assert outcomes["gates"] == "deny"
+        assert outcomes["hours"] == "deny"
     else:
         decisive = next(check.name for check in CHECKS if check.reason == reason)
         assert outcomes[decisive] == ("reduce" if abs(steps) > kept else "deny")
