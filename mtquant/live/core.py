@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isnan
+from math import inf, isnan
 
 from mtquant.brokers.base import Instrument, StopChange
 from mtquant.live.breaker_log import Lock
@@ -162,6 +162,7 @@ class Core:
                     outlook.price[s],
                     outlook.step_value[s],
                     sum(values) - values[s] + seen.others.value,
+                    self.strategy.env.limits.price_band or inf,
                 )
                 orders.append(asked)
         return orders

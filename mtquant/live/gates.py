@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
 from mtquant.brokers.approval import Approved, issue
 from mtquant.brokers.base import (
@@ -46,6 +47,7 @@ class Asked:
         price: Bid of the last closed bar.
         step_value: Of one lot step at that price, account currency.
         other_value: Of what the account's other symbols may come to, account currency.
+        price_band: Furthest that an increase may be from that price, a fraction, by the env.
     """
 
     intent: Intent
@@ -56,6 +58,7 @@ class Asked:
     price: float = 0.0
     step_value: float = 0.0
     other_value: float = 0.0
+    price_band: float = inf
 
     @property
     def reduces(self) -> bool:
@@ -212,7 +215,7 @@ def _measured(
     price = quote.ask if intent.steps > 0 else quote.bid
     step_value = asked.step_value * price / asked.price if asked.price > 0.0 else float("nan")
     moved, worst = exposure.moved + abs(intent.steps), exposure.unproven(intent.steps).worst
-    lots = instrument.lots
+    lots, collar = instrument.lots, min(limits.price_collar, asked.price_band)
     return [
         ("lots of the order", lots(abs(intent.steps)), limits.max_order_lots[name]),
         ("value of the order", abs(intent.steps) * step_value, limits.max_order_value),
@@ -223,7 +226,7 @@ def _measured(
             worst * step_value + asked.other_value,
             limits.max_account_value,
         ),
-        ("distance from the last bar", abs(price / asked.price - 1.0), limits.price_collar),
+        ("distance from the last bar", abs(price / asked.price - 1.0), collar),
     ]
 
 

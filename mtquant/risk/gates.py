@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import NamedTuple
 
 import numpy as np
@@ -270,24 +269,3 @@ def banded_codes(gates: Gates, bars: Bars) -> Codes:
         inside = np.abs(bars.open[1:] - before) <= gates.price_band * before
         codes[1:][~inside] = PRICE_BAND
     return codes
-
-
-def clamp_price(
-    limit_price: float, reference: float, atr: float, multiple: float, band: float
-) -> float:
-    """A limit price no further from the market than some ATR and than a share of the price.
-
-    Args:
-        limit_price: Price of a limit order.
-        reference: Last price.
-        atr: Average true range in price units; 0 where there is none yet.
-        multiple: ATR that the price may be away; 0 any.
-        band: Share of ``reference`` that it may be away; 0 any.
-
-    Returns:
-        The nearest price to ``limit_price`` that both allow.
-    """
-    distance = multiple * atr if multiple * atr > 0.0 else inf
-    if band > 0.0:
-        distance = min(distance, band * reference)
-    return min(max(limit_price, reference - distance), reference + distance)

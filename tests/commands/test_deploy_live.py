@@ -166,6 +166,20 @@ def test_it_holds_no_more_than_the_broker_lets_an_account_hold(
     assert 0 < np.abs(np.cumsum(steps)).max() <= 10, "16 steps without the limit"
 
 
+def test_the_envs_price_band_denies_what_opens_beyond_it(office, small_run, easy_bars):
+    """A band that no spread fits into: nothing is opened."""
+    bundle = small_run.bundle
+    limits = bundle.env.limits.model_copy(update={"price_band": 1e-9})
+    plan = plan_live(
+        [(bundle, bundle.env.model_copy(update={"limits": limits}))], "demo", None, 5.0
+    )
+    terminal = terminal_of(bundle, easy_bars, 1700)
+    trade_live(plan, Console(quiet=True), world_of(terminal, stop_at=20))
+    log = (plan.traded[0].folder / "log.jsonl").read_text()
+    assert "distance from the last bar would be" in log and "and may be 1e-09" in log
+    assert not terminal.account.orders
+
+
 def test_two_runners_of_one_journal_are_one_too_many(office, small_run, easy_bars):
     bundle = small_run.bundle
     plan = planned(bundle)

@@ -6,6 +6,7 @@ import ast
 import copy
 import pickle
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,7 +85,9 @@ def test_A2_an_approval_is_used_up_by_its_use(hand):
         one.runner._broker.send(approved)
 
 
-def asked_for(one, steps, *, held=0, moved=0, guard=None, age_s=0.0, price=None, other=0.0):
+def asked_for(
+    one, steps, *, held=0, moved=0, guard=None, age_s=0.0, price=None, other=0.0, band=inf
+):
     quote = one.runner._broker.quote(one.stage.instrument)
     price = quote.ask if price is None else price
     now = one.terminal.now_ns()
@@ -97,6 +100,7 @@ def asked_for(one, steps, *, held=0, moved=0, guard=None, age_s=0.0, price=None,
         price,
         price,  # one ounce
         other,
+        band,
     )
 
 
@@ -117,6 +121,10 @@ def test_B2_every_cap_binds_at_its_bound(hand):
     assert verdict(one, asked_for(one, 1, price=ask / 1.19)) == ""
     assert verdict(one, asked_for(one, 1, price=ask / 1.21)) == "limits", "price collar"
     assert verdict(one, asked_for(one, 1, price=ask * 1.3)) == "limits"
+    assert verdict(one, asked_for(one, 1, price=ask / 1.09, band=0.1)) == ""
+    assert verdict(one, asked_for(one, 1, price=ask / 1.11, band=0.1)) == "limits", "price band"
+    assert verdict(one, asked_for(one, 1, price=ask / 1.21, band=0.5)) == "limits", "the narrower"
+    assert verdict(one, asked_for(one, -1, held=2, price=ask / 1.11, band=0.1)) == "", "a way out"
     assert verdict(one, asked_for(one, 1, other=1e6 - 2 * ask)) == ""
     assert verdict(one, asked_for(one, 1, other=1e6 - ask / 2)) == "limits", "the sum"
     assert verdict(one, asked_for(one, 1, price=float("nan"))) == "limits"

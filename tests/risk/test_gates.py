@@ -17,7 +17,6 @@ from mtquant.risk.gates import (
     banded_codes,
     barred_codes,
     bars_per_day,
-    clamp_price,
     gate_rules,
     read_gates,
 )
@@ -251,21 +250,3 @@ def test_a_price_that_is_none_has_an_infinite_spread():
     below = bars([-10.0], spread=1.0)
     assert codes(Gates(max_spread_fraction=0.5), below) == [MAX_SPREAD]
     assert read_gates(Gates(max_spread_fraction=0.5), below, spec(), np.zeros(1))[1] == np.inf
-
-
-@pytest.mark.parametrize(
-    ("price", "atr", "multiple", "band", "clamped"),
-    [
-        (96.0, 2.0, 3.0, 0.0, 96.0),  # 3 ATR of 2: 94 to 106
-        (90.0, 2.0, 3.0, 0.0, 94.0),
-        (110.0, 2.0, 3.0, 0.0, 106.0),
-        (90.0, 2.0, 3.0, 0.05, 95.0),  # 5 % of 100: 95 to 105
-        (110.0, 2.0, 3.0, 0.05, 105.0),
-        (90.0, 2.0, 3.0, 0.20, 94.0),  # the nearer of the two
-        (90.0, 0.0, 3.0, 0.0, 90.0),  # no ATR yet
-        (90.0, 0.0, 3.0, 0.05, 95.0),
-        (1.0, 2.0, 0.0, 0.0, 1.0),  # both off
-    ],
-)
-def test_a_limit_price_is_clamped_into_the_band(price, atr, multiple, band, clamped):
-    assert clamp_price(price, 100.0, atr, multiple, band) == pytest.approx(clamped, abs=1e-12)
