@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,15 @@ def against_backtest(
 ) -> dict[str, Any]:
     """Whether fills and equity are the backtest's, bit for bit.
 
+    That one stays flat at LEVEL_3: paper waits for a person there, whatever the env says.
+
     Args:
         run: What was run.
         ledger: The account, bar by bar.
         recorder: Holds the fills.
         unseen: Bars that closed while nobody looked; None where bars come from a file.
     """
-    backtest = run_agent(run.bundle.agent, run.scenario, run.rows)
+    backtest = run_agent(run.bundle.agent, _staying_flat(run.scenario), run.rows)
     fills = len(recorder.deals)
     equal = tuple(recorder.deals) == backtest.deals and np.array_equal(
         ledger.equity, backtest.equity
@@ -102,3 +104,8 @@ def against_backtest(
         "sentence": sentence,
         **({} if unseen is None else {"unseen_bars": unseen}),
     }
+
+
+def _staying_flat(scenario: Scenario) -> Scenario:
+    breaker = scenario.env.breaker.model_copy(update={"on_level_3": "stay_flat"})
+    return replace(scenario, env=scenario.env.model_copy(update={"breaker": breaker}))

@@ -25,13 +25,13 @@ from mtquant.backtest.challenge import (
     walk,
 )
 from mtquant.backtest.curve import equity_path
+from mtquant.backtest.halt import halted_for_good
 from mtquant.backtest.report_rows import minute_text
 from mtquant.backtest.run import BacktestResult
 from mtquant.config.challenge import RuleSet
 from mtquant.jit import Structured
 from mtquant.market.bars import Float
 from mtquant.market.clock import Clock, utc_text
-from mtquant.risk.breaker import LEVEL_3, LEVEL_NAMES
 from mtquant.risk.challenge import DAYS, PASSED, UNDECIDED
 
 FEWEST_DAYS = 10
@@ -188,11 +188,11 @@ def balances(result: BacktestResult) -> Float:
 def _last_alive(result: BacktestResult) -> int:
     """Last row before a halt for good: the rest of the run is no trading to draw from."""
     ledger = result.ledger
-    halts = [e.time_ns for e in ledger.events if e.text.endswith(LEVEL_NAMES[LEVEL_3])]
-    if not halts:
+    halted_ns = halted_for_good(ledger)
+    if halted_ns is None:
         return len(ledger) - 1
     held = np.flatnonzero((ledger.position_lots != 0.0).any(axis=1))
-    halt = int(np.searchsorted(ledger.time_ns, halts[0]))
+    halt = int(np.searchsorted(ledger.time_ns, halted_ns))
     return max(halt, int(held[-1]) if held.size else 0)
 
 

@@ -19,6 +19,7 @@ from mtquant.agents.bundle import Bundle
 from mtquant.agents.catalogue import CHECKPOINTS, bundle_names, find_bundle
 from mtquant.agents.rules import RULES, BuyAndHold, Flat, build_rule
 from mtquant.backtest.deals import Deal, trades_of
+from mtquant.backtest.halt import RESET, Cooldown
 from mtquant.backtest.ledger import Event, Ledger, Trade
 from mtquant.backtest.metrics import Metrics, summarise
 from mtquant.config.data import MarketData, resolve_market
@@ -103,6 +104,7 @@ class Recorder:
         self.steps = np.zeros((n_bars, symbols), np.int64)
         self.reward = np.zeros(n_bars)
         self.deals: list[Deal] = []
+        self.resets: list[int] = []  # bars at whose close the breaker was reset
         self.filled = 0
 
     def take(self, book: Book, reward: float) -> None:
@@ -120,7 +122,8 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     """Run an agent from a flat account at row ``rows[0]`` to the close of row ``rows[1]``.
 
     The first decision is made at the close of the first row, so the result begins with the bar
-    after it. After a stop-out or LEVEL_3 the account stays flat to the end.
+    after it. After a stop-out or LEVEL_3 the account stays flat to the end, unless its env says
+    ``breaker.on_level_3: reset``.
     """
     tape = scenario.tape(scenario.features(agent), rows, window=agent.window)
     first, last = int(tape.rules["first"][0]), rows[1]
@@ -130,12 +133,16 @@ def run_agent(agent: Agent, scenario: Scenario, rows: tuple[int, int]) -> Backte
     observation = simulator.place(0, first, last, scenario.env.account.capital)
     state: Any = None
     reasons = [""] * (last - first)
+    cooldown = Cooldown(scenario)
     for n in range(last - first):
         action, state = agent.predict(observation, state, deterministic=True)
         if isinstance(action, Target):
             reasons[n] = action.reason
         observation, reward, _status = simulator.step_lane(0, action)
         recorder.take(simulator.book, reward)
+        if cooldown.is_over(simulator.book):
+            observation = simulator.rearm(0)
+            recorder.resets.append(n)
     return BacktestResult(
         agent.name,
         scenario,
@@ -176,7 +183,7 @@ def make_ledger(recorder: Recorder, scenario: Scenario, first: int) -> Ledger:
 
 
 def _events(recorder: Recorder, scenario: Scenario, first: int) -> tuple[Event, ...]:
-    """Margin calls, stop-outs and rises of the circuit breaker, by time."""
+    """Margin calls, stop-outs, rises and resets of the circuit breaker, by time."""
     panel, call = scenario.market.panel, scenario.env.account.margin_call_level
     events = []
     share = _margin_levels(recorder, first)
@@ -184,7 +191,10 @@ def _events(recorder: Recorder, scenario: Scenario, first: int) -> tuple[Event, 
         text = f"margin call: equity is {share[row]:.0%} of the margin"
         events.append(Event(int(panel.time[first + row]), text))
     levels = recorder.accounts["level"][: recorder.filled]
-    for row in np.flatnonzero(np.diff(levels, prepend=0) > 0):
+    before = np.append(0, levels)
+    before[np.array(recorder.resets, np.int64) + 1] = 0
+    events += [Event(int(panel.time[first + row]), RESET) for row in recorder.resets]
+    for row in np.flatnonzero(levels > before[:-1]):
         level = LEVEL_NAMES[levels[row]]
         events.append(Event(int(panel.time[first + row]), f"circuit breaker {level}"))
     for deal in recorder.deals:

@@ -299,6 +299,7 @@ STRICTER: dict[str, Callable[[Any, Any], Any]] = {
     "breaker.rules": _own_if_any,
     "breaker.rules_margin": _more,
     "breaker.shed": _more,
+    "breaker.on_level_3": _more,  # stay_flat comes after reset
     "breaker.cooldown_minutes": _more,
     "breaker.max_errors": _less_but_zero,
     "breaker.error_bars": _more,

@@ -41,6 +41,7 @@ NOT_THE_KERNELS = {
     "daily_loss",
     "rules",
     "rules_margin",
+    "on_level_3",
     "cooldown_minutes",
     "max_errors",
     "error_bars",
@@ -190,6 +191,9 @@ class BreakerConfig(Frozen):
     ends it, the target too, trips LEVEL_3. ``rules_margin`` is the share of each of its loss
     limits that is kept as a cushion: 0.2 trips at 80 %.
 
+    ``on_level_3`` is for a backtest, where no person decides: ``stay_flat`` to its end, or
+    ``reset`` when nothing is held and ``cooldown_minutes`` have passed since the trip.
+
     Live and paper alone: a person may reset a trip ``cooldown_minutes`` after it, and after
     ``max_errors`` failed orders (0 is off) within ``error_bars`` bars only reductions are sent.
     """
@@ -207,6 +211,7 @@ class BreakerConfig(Frozen):
     losing_run_level: Level = LEVEL_3
     rules: RuleSet | None = None
     rules_margin: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    on_level_3: Literal["stay_flat", "reset"] = "stay_flat"
     cooldown_minutes: NotNegative = 60.0
     max_errors: Annotated[int, Field(ge=0)] = 3
     error_bars: Annotated[int, Field(ge=1)] = 24

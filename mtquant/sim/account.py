@@ -26,6 +26,11 @@ HEDGED_DEALS_PER_SYMBOL = MOST_TICKETS + 4
 # Average prices lie on this grid of a tick, so that they survive the way through a price and back.
 ENTRY_GRID = 2.0**20
 
+# Equities, or a balance, that the breaker's losses are counted from.
+COUNTED_FROM = (
+    *("day_start", "day_balance", "week_start"),
+    *("start_equity", "peak", "challenge_high"),
+)
 NO_WINDOW = np.zeros((0, 0))
 NO_QUEUE = np.zeros((0, 0), np.int64)
 
@@ -100,6 +105,17 @@ def empty_book(lanes: int, symbols: int, rules: Record | None = None) -> Book:
         queue=np.zeros((lanes, symbols * (latency + 1) if latency else 0), np.int64),
         returns=np.zeros((lanes, window)),
     )
+
+
+def rearm(account: Structured) -> None:
+    """Reset the breaker of every account of ``ACCOUNT[N]``: NORMAL, losses counted from here.
+
+    Counted from what they were, the same brake would trip again at once; a challenge begins anew.
+    """
+    for name in COUNTED_FROM:
+        account[name] = account["equity"]
+    for name in ("level", "losing_run", "challenge_days"):
+        account[name] = 0
 
 
 @kernel

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mtquant.errors import ConfigError
 from mtquant.jit import resolved
-from mtquant.sim.account import Tape, empty_book
+from mtquant.sim.account import Tape, empty_book, rearm
 from mtquant.sim.custom_reward import CustomReward, Payer
 from mtquant.sim.episodes import (
     observe,
@@ -134,6 +134,17 @@ class Simulator:
         """Open a flat account with ``equity`` in ``lane`` at the close of bar ``start``."""
         out = self._buffers[0]
         open_account(self.book, self.tape, lane, start, end, equity)
+        observe(self.book, self.tape, lane, out)
+        return out[lane]
+
+    def rearm(self, lane: int) -> Observations:
+        """Reset the circuit breaker of a flat lane at the close it has come to; what is seen then.
+
+        Orders that are still on their way are called off.
+        """
+        rearm(self.book.account[lane : lane + 1])
+        self.book.queue[lane] = 0
+        out = self._buffers[0]
         observe(self.book, self.tape, lane, out)
         return out[lane]
 

@@ -224,6 +224,8 @@ LATER = {**ENTRY, "symbol": "EURUSD", "until": "2024-01-04T00:00Z"}
         ("breaker.losing_run", 4, 0, 4),
         ("breaker.losing_run", 4, 6, 4),
         ("breaker.cooldown_minutes", 60.0, 90.0, 90.0),
+        ("breaker.on_level_3", "reset", "stay_flat", "stay_flat"),
+        ("breaker.on_level_3", "stay_flat", "reset", "stay_flat"),
     ],
 )  # fmt: skip
 def test_the_stricter_of_two_values_holds(key, mine, theirs, stricter):
