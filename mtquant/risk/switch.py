@@ -9,8 +9,9 @@ The other file is a runner's journal or a bridge's table of orders, and each sen
 
 To kill is to rename the first file, which a full disk allows too; the worst that is found holds, a
 missing ``armed`` is HARD, and what cannot be read allows no increase. So it needs no running
-process, no server and no free space, and no restart forgets it. Only :meth:`SwitchFiles.arm` takes
-it back, with a name and a reason.
+process, no server and no free space, and no restart forgets it. A file that somebody has put there
+is a kill as well, and whoever finds it removes ``armed``. Only :meth:`SwitchFiles.arm` takes it
+back, with a name and a reason.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ class SwitchFiles:
         try:
             found = next((form for form in KILLED if _is_there(self._paths[form])), None)
             armed = self._armed_now()
+            if found is not None and armed is not None and _is_there(self._paths[found]):
+                armed = self._disarmed(armed)
         except OSError:
             return max(Form.REDUCE, self._asked)
         self.arming = armed
@@ -123,7 +126,7 @@ class SwitchFiles:
         draft = self._beside.with_name(self._beside.name + ".arming")
         try:
             self._write(draft, {"by": who, "reason": why, "at_ns": at_ns})
-            for form in KILLED:
+            for form in reversed(KILLED):  # where one cannot be removed a worse one still holds
                 self._file(form).unlink(missing_ok=True)
             os.replace(draft, self._file(Form.ARMED))
         except OSError as error:
@@ -154,6 +157,14 @@ class SwitchFiles:
                     os.replace(self._file(other), self._file(form))
                     return
         os.close(os.open(self._file(form), os.O_CREAT | os.O_WRONLY, 0o600))
+
+    def _disarmed(self, armed: tuple[int, int]) -> tuple[int, int] | None:
+        """Undo an arming, so that a kill by hand outlives its file; as it is where that fails."""
+        try:
+            os.unlink(self._paths[Form.ARMED])
+        except OSError:
+            return armed
+        return None
 
     def _file(self, form: Form) -> Path:
         return Path(self._paths[form])

@@ -59,6 +59,25 @@ def test_an_empty_file_of_somebodys_hand_is_a_kill_without_words(files, place):
     assert files.read() is Form.HARD and files.said(Form.HARD) == {}
 
 
+@pytest.mark.parametrize("form", [Form.REDUCE, Form.FLATTEN, Form.HARD])
+def test_a_kill_by_hand_that_was_seen_outlives_its_file(files, place, form):
+    by_hand = place.with_name(f"{place.name}.{form.word}")
+    by_hand.touch()
+    assert files.read() is form
+    by_hand.unlink()
+    assert files.read() is Form.HARD and SwitchFiles(place).read() is Form.HARD
+    files.arm("Ann", "fine", 2)
+    assert files.read() is Form.ARMED
+
+
+def test_an_arming_that_fails_leaves_the_worst(files, place):
+    files.kill(Form.HARD, "enough")
+    place.with_name(f"{place.name}.reduce").mkdir()
+    with pytest.raises(RiskHalt, match="fails"):
+        files.arm("Ann", "fine", 2)
+    assert SwitchFiles(place).read() is Form.HARD
+
+
 def test_what_cannot_be_read_allows_no_increase(files, monkeypatch):
     monkeypatch.setattr(module, "_is_there", fail)
     assert files.read() is Form.REDUCE
