@@ -56,7 +56,8 @@ def kill(
         _must_exist(journal)
         journals.append(journal)
     if account is not None:  # a journal without a row is of a runner that may be about to begin
-        journals += sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
+        found = sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
+        journals += [one for one in found if not _of_another(one, account)]
     for one in journals:  # first, for that needs nobody's answer
         switch = KillSwitch(one)
         try:
@@ -71,6 +72,21 @@ def kill(
     if failed:
         raise RiskHalt("; ".join(failed))
     _say("what was sent before stands")
+
+
+def _of_another(journal: Path, account: str) -> bool:
+    """Whether a journal tells that it is of an account whose name goes on where this one's ends."""
+    try:
+        table = load_accounts()
+        longer = [table[name] for name in table.names if name.startswith(f"{account}-")]
+        named = [one for one in longer if journal.parent.name.startswith(f"{one.name}-")]
+        if not named:
+            return False
+        with _read(journal) as database:
+            told = dict(database.execute("SELECT key, value FROM run ORDER BY id")).get("account")
+    except (ConfigError, sqlite3.Error):
+        return False
+    return told in [f"{one.login}@{one.server}" for one in named]
 
 
 def _kill_bridge(account: str, form: Form, reason: str, *, marked: bool) -> None:

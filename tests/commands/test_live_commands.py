@@ -112,6 +112,24 @@ def test_E1_a_kill_of_an_account_reaches_its_runners_and_its_bridge(bridge, desk
     assert bridge.supervisor.switch.state().form is Form.REDUCE
 
 
+def test_E1_a_kill_of_an_account_leaves_one_alone_whose_name_begins_alike(bridge, desk, mtquant):
+    listed = yaml.safe_load((desk / "configs/brokers.yaml").read_text())
+    listed["far-east"] = listed["near"] | {"login": 8}
+    (desk / "configs/brokers.yaml").write_text(yaml.safe_dump(listed))
+    told = {"far-east-1": "8@x", "far-east-2": "7@x", "far-east-3": None}
+    for name, account in told.items():
+        journal = Journal(desk / "live" / name / "journal.sqlite3")
+        if account is not None:
+            journal.bind({"account": account}, {})
+        journal.close()
+        KillSwitch(journal.path).arm("runner", "first start", 1)
+    assert mtquant("kill", "--account", "far", "--reason", "enough").code == 0
+    forms = [form_of(desk, name) for name in (*told, "far-gold-1")]
+    assert forms == [Form.ARMED, Form.HARD, Form.HARD, Form.HARD], "in doubt it is stopped"
+    assert mtquant("kill", "--account", "far-east", "--reason", "enough").code == 0
+    assert form_of(desk, "far-east-1") is Form.HARD
+
+
 def test_E1_what_is_wrong_with_one_journal_keeps_no_other_from_being_stopped(
     bridge, desk, mtquant, monkeypatch
 ):
