@@ -27,6 +27,8 @@ from mtquant.errors import BrokerUnavailable, ConfigError, RiskHalt, one_line
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.reading import lines, newest, standing
+from mtquant.live.start import lock_path
+from mtquant.live.writer import is_held
 
 journal_app = typer.Typer(help="Show, verify and export a runner's journal.", no_args_is_help=True)
 
@@ -124,6 +126,8 @@ def flatten(
     if form is not Form.FLATTEN:
         raise ConfigError(f"the kill switch is at {form.name}, so nothing is closed; arm it first")
     _say("the kill switch is at FLATTEN; the runner closes what it holds at its next look")
+    if not is_held(lock_path(journal)):
+        _say("NO RUNNER IS THERE TO DO IT: start it again, or close the positions by hand")
 
 
 def arm(
@@ -142,6 +146,7 @@ def status(journal: JournalOption) -> None:
     with _opened(journal) as opened, _read(journal) as database:
         breaker = opened.breaker.status(time.time_ns())
         rows = {
+            "runner": "there" if is_held(lock_path(journal)) else "not there",
             "kill switch": switch.read().name,
             "said": switch.told() or "-",
             **standing(database),

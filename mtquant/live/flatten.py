@@ -1,5 +1,8 @@
 """Flatten: close what is proven to be held, without bars, policy or, at worst, disk.
 
+A netting account is in doubt while an order has no answer, for at most :data:`GRACE_NS`; tickets of
+a hedging account are closed in any doubt.
+
 Each order is an intent of its own, named by the minute in which it is sent. For a day without disk
 some are committed beforehand, when the runner starts: spare ones, whose use is found again through
 the broker's history.
@@ -19,9 +22,13 @@ from mtquant.live.intents import FLATTENING, SPARE, Intent, IntentState, magic_o
 from mtquant.live.journal import Journal
 from mtquant.live.reconcile import Findings
 from mtquant.live.sending import Sender
+from mtquant.market.clock import HOUR_NS
 from mtquant.market.timeframe import MINUTE_NS
 from mtquant.risk.sizing import GRID_TOLERANCE
 from mtquant.sim.account import MOST_TICKETS
+
+GRACE_NS = HOUR_NS
+"""How long an order that history does not show holds up the way out, from when it was sent."""
 
 Closing = tuple[int, Exposure, int, int]
 """Place of the symbol, its exposure, signed lot steps to send and the ticket they close."""
@@ -107,13 +114,15 @@ class Flattener:
             spec = self.instruments[s].spec
             most = int(spec.lot_max / spec.lot_step + GRID_TOLERANCE)
             for ticket, held in tickets:
-                left = min(abs(held), exposure.reducible)
+                # No doubt stands in the way of closing a ticket: one that is gone is refused.
+                now = Exposure(held) if ticket else exposure
+                left = min(abs(held), now.reducible)
                 while left:
                     steps = min(left, most)
                     signed = -steps if held > 0 else steps
-                    yield s, exposure, signed, ticket
+                    yield s, now, signed, ticket
                     # Whether it was executed shows at the next look; until then it may not be.
-                    exposure, left = replace(exposure, held=exposure.held + signed), left - steps
+                    now, left = replace(now, held=now.held + signed), left - steps
 
     def _without_disk(self, asked: Asked) -> list[OrderResult]:
         """Send under the name of a spare, which is in the journal already; each only once."""

@@ -83,6 +83,13 @@ class IntentLog:
         ).fetchone()
         return None if row is None else intent_of_row(row)
 
+    def begun_ns(self, magic: int) -> int:
+        """When an intent was handed over last, on the runner's clock; 0 for one that never was."""
+        row = self._database.execute(
+            "SELECT MAX(at_ns) FROM outcome WHERE magic = ? AND state = 'sending'", (magic,)
+        ).fetchone()
+        return int(row[0] or 0)
+
     def distances(self, magic: int) -> tuple[int, int]:
         """Ticks to the stop and target that an intent has asked for; zeros for an unknown one."""
         row = self._database.execute(

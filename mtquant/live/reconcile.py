@@ -91,7 +91,8 @@ class Reconciler:
         hedging: Whether the strategy was made for a hedging account.
         managed: Whether it protects its positions by stops or targets.
         desk: Knows the account's other strategies.
-        grace_ns: The same in time, for as long as no bars are decided; None where they are.
+        grace_ns: The same in time since it was sent, for as long as no bars are decided; None where
+            they are.
     """
 
     broker: Broker

@@ -25,7 +25,7 @@ class Resolver:
         instruments: The strategy's symbols, in order.
         tag: The strategy's, see :mod:`mtquant.live.intents`.
         grace_bars: Decided bars for which an order that history does not show may still appear.
-        too_old_ns: An order of an earlier bar can come no more, however few bars were decided.
+        too_old_ns: An order that was sent before can come no more, however few bars were decided.
     """
 
     journal: Journal
@@ -58,7 +58,8 @@ class Resolver:
     def gives_up(self, intent: Intent) -> bool:
         """Whether an order that history does not show can come no more."""
         decided = self.journal.counts.bars_since(intent.bar_time_ns)
-        return decided > self.grace_bars or intent.bar_time_ns < self.too_old_ns
+        begun = self.journal.intents.begun_ns(intent.magic)
+        return decided > self.grace_bars or begun < self.too_old_ns
 
     def _over(self, intent: Intent, look: Look, done: int) -> bool:
         """Whether no more of an order can come, in a history that is whole."""

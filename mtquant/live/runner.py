@@ -21,7 +21,7 @@ from mtquant.live.decide import Strategy
 from mtquant.live.desk import Desk, Seat, stake_of
 from mtquant.live.exposure import Exposure
 from mtquant.live.feed import Feed
-from mtquant.live.flatten import Flattener
+from mtquant.live.flatten import GRACE_NS, Flattener
 from mtquant.live.gates import Checker
 from mtquant.live.intents import strategy_tag
 from mtquant.live.journal import Journal, writing
@@ -91,7 +91,6 @@ class Runner:
         self.switch = KillSwitch(journal.path)
         self._core = Core(strategy, self._instruments, tag)
         self._reconciler = self._reconciler_for(tag)
-        self._grace_ns = (settings.grace_bars + 1) * timeframe.nanoseconds
         oldest = int(settings.oldest_tick_minutes * MINUTE_NS)
         self._watch = Watch(
             broker, self._instruments, timeframe, oldest, settings.clock == REAL_CLOCK
@@ -196,7 +195,7 @@ class Runner:
         with self._answered():
             reconciler = self._reconciler
             if form is Form.FLATTEN:  # no bars are decided, by which orders would grow old
-                reconciler = replace(reconciler, grace_ns=self._grace_ns)
+                reconciler = replace(reconciler, grace_ns=GRACE_NS)
             findings = reconciler.run(self._record, self._clock())
             if self._triggers is not None:
                 self._triggers.found(findings, self._clock())

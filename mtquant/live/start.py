@@ -42,6 +42,11 @@ class Trader:
     context: Sequence[Instrument] = ()
 
 
+def lock_path(journal: Path) -> Path:
+    """The file of a journal's lock, which its runner holds as long as it lives."""
+    return journal.with_name(journal.name + ".lock")
+
+
 def lock_paths(journals: Sequence[Path], locks: Path, limits: LiveLimits) -> tuple[Path, ...]:
     """The files of the locks: of each journal, and of the account.
 
@@ -52,7 +57,7 @@ def lock_paths(journals: Sequence[Path], locks: Path, limits: LiveLimits) -> tup
     """
     digest = strategy_tag(limits.server)  # a server's name need not be a file's
     own = locks / f"{limits.account}-{digest}.lock"
-    return (*(journal.with_name(journal.name + ".lock") for journal in journals), own)
+    return (*map(lock_path, journals), own)
 
 
 @contextmanager

@@ -55,6 +55,15 @@ class WriterLock:
             self._held.pop()[1].close()
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the lock of a file now; nothing is made."""
+    try:
+        with path.open("r+b") as file:
+            return not _locks(file)
+    except OSError:
+        return False
+
+
 def _locks(file: IO[bytes]) -> bool:
     try:
         if sys.platform == "win32":

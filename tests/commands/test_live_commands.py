@@ -15,6 +15,7 @@ from mtquant.errors import RiskHalt
 from mtquant.live.journal import Journal
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.record import AccountRecord, HeldPosition
+from mtquant.live.writer import WriterLock
 
 NOON = 1_704_196_800 * 10**9
 
@@ -43,6 +44,18 @@ def test_a_kill_and_an_arming(journal, mtquant):
     assert KillSwitch(journal).told() == "Ann: fine"
     assert mtquant("flatten", "--journal", journal).code == 0
     assert KillSwitch(journal).read() is Form.FLATTEN
+
+
+def test_whoever_flattens_is_told_where_nobody_is_there_to_do_it(journal, mtquant):
+    alone = mtquant("flatten", "--journal", journal)
+    assert alone.code == 0 and "NO RUNNER IS THERE" in alone.out
+    assert "not there" in mtquant("status", "--journal", journal).out
+    assert not journal.with_name("journal.db.lock").exists()
+    lock = WriterLock(journal.with_name("journal.db.lock"))
+    assert "NO RUNNER" not in mtquant("flatten", "--journal", journal).out
+    assert "not there" not in mtquant("status", "--journal", journal).out
+    lock.release()
+    assert "NO RUNNER IS THERE" in mtquant("flatten", "--journal", journal).out
 
 
 def test_the_status(journal, mtquant):

@@ -449,7 +449,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         RESOLVE,
-        " or intent.bar_time_ns < self.too_old_ns",
+        " or begun < self.too_old_ns",
         "",
         "faults/test_flatten.py::test_E4_an_order_without_an_answer_does_not_block_the_way_out_for_ever",
     ),

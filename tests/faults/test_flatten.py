@@ -8,7 +8,7 @@ import harness
 import pytest
 
 from mtquant.brokers.terminal.lasting_faults import LatePositions
-from mtquant.brokers.terminal.order_faults import Unanswered
+from mtquant.brokers.terminal.order_faults import Late, Unanswered
 from mtquant.live.kill_switch import Form
 
 
@@ -48,19 +48,33 @@ def test_A12_flatten_opens_nothing_while_positions_lag(hand, request, book):
     assert sum(not deal.entry for deal in one.terminal.account.deals[1:]) == 1, "one entry"
 
 
-@pytest.mark.parametrize("book", ["stage", "hedging_stage"])
-def test_E4_an_order_without_an_answer_does_not_block_the_way_out_for_ever(hand, request, book):
+def test_E4_an_order_without_an_answer_does_not_block_the_way_out_for_ever(hand, stage):
     """No bars are decided at FLATTEN, so the order grows old by time; and somebody is told."""
-    one = flattening(hand, request.getfixturevalue(book))
+    one = flattening(hand, stage)
     one.terminal._plan = {one.terminal._number: Unanswered()}
-    for _ in range(harness.GRACE):
-        one.bar()
+    for _ in range(3):
+        one.runner.on_bar()
+    one.bar()  # which takes an hour
+    one.runner.on_bar()
     assert one.held, "it might have been executed yet"
-    for _ in range(10):
-        one.bar()
+    one.bar()
+    one.runner.on_bar()
     assert one.held == 0 and not one.terminal.broken
     told = [text for _, text in one.journal.events()]
     assert sum("no answer" in text or "not executed" in text for text in told) < 10
+
+
+@pytest.mark.parametrize("late", [Unanswered(), Unanswered(executed=True), Late(bars=2)])
+def test_E4_a_ticket_is_closed_whatever_became_of_an_order_before(hand, hedging_stage, late):
+    """One that is gone refuses the order, so nothing has to be waited for."""
+    one = flattening(hand, hedging_stage)
+    one.terminal._plan = {one.terminal._number: late}
+    for _ in range(2):
+        one.runner.on_bar()
+    assert one.held == 0
+    for _ in range(4):
+        one.bar()
+    assert one.held == 0 and not one.terminal.broken
 
 
 def test_E4_what_is_more_than_one_order_may_be_is_closed_by_several(hand, stage):
