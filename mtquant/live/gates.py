@@ -1,6 +1,6 @@
 """Checker: the gates between an intent and the broker, in their order, and the only way through.
 
-    kill switch, one writer, account, reconciled, fresh, calendar, limits, throttle, breaker
+    kill switch, one writer, account, reconciled, fresh, calendar, limits, throttle, breaker, held
 
 and, as the last thing before the call, the switch and the decision's age once more. A gate answers
 with what stands against the order, or nothing; one that fails in any way denies. Reducing what is
@@ -26,7 +26,8 @@ from mtquant.config.live import LiveLimits
 from mtquant.live.decision import Guard
 from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure
-from mtquant.live.intents import Intent
+from mtquant.live.found import own_tickets
+from mtquant.live.intents import Intent, tag_of
 from mtquant.live.kill_switch import Form, KillSwitch
 from mtquant.live.writer import WriterLock
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS
@@ -249,6 +250,20 @@ def _breaker(checker: Checker, asked: Asked) -> str:
     return "" if asked.reduces or asked.level < LEVEL_2 else f"it is at LEVEL_{asked.level}"
 
 
+def _held(checker: Checker, asked: Asked) -> str:
+    """A stop may have closed since the look what an order without a ticket would turn round."""
+    if checker.account.hedging:  # there a ticket that is gone refuses the order
+        return ""
+    intent, instrument = asked.intent, checker.instruments[asked.intent.symbol]
+    tickets = own_tickets(instrument, tag_of(intent.magic), checker.broker.positions())
+    now = sum(one.steps for one in tickets)
+    if asked.reduces:
+        sound = now * intent.steps < 0 and abs(intent.steps) <= abs(now)
+    else:
+        sound = abs(now + intent.steps) <= asked.exposure.unproven(intent.steps).worst
+    return "" if sound else f"the position has changed since the look, to {now} lot steps"
+
+
 GATES: tuple[tuple[str, Callable[[Checker, Asked], str]], ...] = (
     ("kill switch", _switch),
     ("one writer", _one_writer),
@@ -259,5 +274,6 @@ GATES: tuple[tuple[str, Callable[[Checker, Asked], str]], ...] = (
     ("limits", _limits),
     ("throttle", _throttle),
     ("breaker", _breaker),
+    ("held", _held),
 )
 """In the order in which they judge."""

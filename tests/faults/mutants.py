@@ -119,8 +119,8 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         GATES,
-        "exposure.unproven(intent.steps).worst",
-        "abs(exposure.held + intent.steps)",
+        "abs(intent.steps), exposure.unproven(intent.steps).worst",
+        "abs(intent.steps), abs(exposure.held + intent.steps)",
         "faults/test_gates.py::test_B1_the_position_limit_counts_what_unanswered_orders_may_come_to",
     ),
     (

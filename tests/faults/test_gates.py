@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import mtquant
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import Approved, issue, withheld
-from mtquant.brokers.base import MarketOrder, OrderResult, Outcome
+from mtquant.brokers.base import BrokerPosition, MarketOrder, OrderResult, Outcome
 from mtquant.brokers.terminal.order_faults import Answered, ForeignTrade, Part, Unanswered
 from mtquant.brokers.terminal.records import TradeRequest
 from mtquant.config.live import LiveLimits
@@ -104,7 +104,14 @@ def asked_for(
     )
 
 
-def verdict(one, asked):
+def shows(one, steps, magic=5):
+    """From now on the broker shows so many lot steps of the order's strategy, whatever is held."""
+    held = BrokerPosition(9, 9, "XAUUSD", magic, steps / 100, 2000.0, 0.0, 0)
+    one.runner._broker.positions = lambda: (held,) if steps else ()
+
+
+def verdict(one, asked, shown=None):
+    shows(one, asked.exposure.held if shown is None else shown)
     answer = one.runner._sender.checker.approve(asked)
     return answer.gate if isinstance(answer, Denied) else ""
 
@@ -253,6 +260,56 @@ def test_B1_a_reduction_cannot_make_more_of_it_whatever_is_executed(held, unansw
     if exposure.reduced_by(steps):
         assert all(abs(end + steps) <= abs(end) for end in ends)
     assert exposure.unproven(steps).worst >= max(abs(end + steps) for end in ends)
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_B1_what_a_stop_has_closed_since_the_look_is_not_turned_round(hand, hedging_stage, side):
+    one, hedging = hand(), hand(on=hedging_stage)
+    for held, steps, shown, gate in (
+        (5, -5, 5, ""),
+        (5, -5, 4, "held"),  # a part was closed since
+        (5, -5, 0, "held"),
+        (5, -5, -5, "held"),
+        (5, -3, 3, ""),  # it reduces still
+        (0, -5, 5, ""),  # the reduction before it is not shown yet
+        (0, -5, -5, "held"),  # a stop was quicker than the reduction, which has turned it round
+        (3, 5, 0, ""),
+    ):
+        asked = asked_for(one, steps * side, held=held * side)
+        assert verdict(one, asked, shown * side) == gate, (held, steps, shown)
+        # There an order names the ticket that it closes, and one that is gone refuses it.
+        asked = asked_for(hedging, steps * side, held=held * side)
+        assert verdict(hedging, asked, shown * side) == ""
+
+
+def test_B1_a_stop_in_the_middle_of_a_flip_leaves_no_more_than_was_held(hand):
+    """The stop fires after the gates of the flip's reduction, which then opens the other side."""
+    one = hand()
+    one.bar()
+    assert one.held == 10, "and the next bar wants -10"
+    send = one.runner._broker.send
+
+    def stopped_first(approved):
+        one.runner._broker.send = send
+        (held,) = one.terminal.account.history.holdings()
+        close = TradeRequest.of(
+            action=mt5.TRADE_ACTION_DEAL,
+            symbol="XAUUSD",
+            volume=0.10,
+            type=mt5.ORDER_TYPE_SELL,
+            position=held.ticket,
+            magic=held.request.magic,
+        )
+        one.terminal.account.history.reason = mt5.DEAL_REASON_SL
+        assert one.terminal._serve(close).retcode == mt5.TRADE_RETCODE_DONE
+        one.terminal.account.history.reason = mt5.DEAL_REASON_EXPERT
+        return send(approved)
+
+    one.runner._broker.send = stopped_first
+    results = one.bar().results
+    assert [r.outcome for r in results] == [Outcome.EXECUTED, Outcome.WITHHELD]
+    assert one.held == -10 and not one.terminal.broken
+    one.bar()
 
 
 @pytest.mark.parametrize("side", [1, -1])

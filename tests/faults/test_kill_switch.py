@@ -108,7 +108,7 @@ def test_E3_a_missing_switch_is_hard(tmp_path):
     assert KillSwitch(tmp_path / "journal.db").read() is Form.HARD
 
 
-@pytest.mark.parametrize("gate", range(9))
+@pytest.mark.parametrize("gate", range(10))
 def test_E3_a_gate_that_fails_denies(hand, monkeypatch, gate):
     from mtquant.live import gates
 
