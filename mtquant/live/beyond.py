@@ -19,7 +19,6 @@ from mtquant.live.found import BY_SERVER, Ticket
 from mtquant.live.intents import tag_of
 from mtquant.live.record import HeldPosition
 
-FOREIGN = "expected"  # of events that tell of a change that is not ours
 _DIFFERS = Guard("position differs from the journal", frozen=False)
 
 
@@ -33,6 +32,8 @@ class Sums:
         all: Held by whomever, by all deals.
         shown: The strategy's position at the broker.
         others: What the broker shows of others.
+        before: The strategy's position at the last record.
+        dealt: By others since then, with their deals' signs.
         closings: In words what the server has closed.
     """
 
@@ -41,12 +42,28 @@ class Sums:
     all: int
     shown: int
     others: int
+    before: int = 0
+    dealt: int = 0
     closings: tuple[str, ...] = ()
 
     @property
     def beyond(self) -> int:
         """See the module."""
         return self.all - self.shown
+
+    @property
+    def differs(self) -> str:
+        """In words that another position is shown than the strategy's orders lead to, or ""."""
+        if self.own == self.shown:
+            return ""
+        return f"{self.symbol}: expected {self.own} lot steps, the broker shows {self.shown}"
+
+    @property
+    def foreign(self) -> bool:
+        """Whether that is somebody else's doing, and not a list that lags behind own orders."""
+        lowest, highest = sorted((self.before, self.own))
+        lags = lowest <= self.shown <= highest or self.beyond == self.others
+        return self.own != self.shown and (self.dealt != 0 or not lags)
 
     def missing(self, below: int, above: int) -> int:
         """Steps, without a sign, that are shown and that nothing has led to.
@@ -62,10 +79,8 @@ class Sums:
     def judge(self, events: list[str], exposure: Exposure) -> Guard | None:
         """Whether the broker shows what the deals lead to; what it does not is said."""
         events.extend(self.closings)
-        if self.own != self.shown:
-            events.append(
-                f"{self.symbol}: {FOREIGN} {self.own} lot steps, the broker shows {self.shown}"
-            )
+        if self.differs:
+            events.append(self.differs)
             return replace(_DIFFERS, reducible=exposure.reducible if exposure.missing else None)
         if self.beyond != self.others:
             events.append(
@@ -116,7 +131,8 @@ def sums_of(
     )
     held, others = shown_steps(instrument, tag, *shown)
     everything = expected + before.beyond + foreign
-    return Sums(instrument.spec.name, expected, everything, held, others, closings)
+    last = before.steps
+    return Sums(instrument.spec.name, expected, everything, held, others, last, foreign, closings)
 
 
 def first_sums(
@@ -125,7 +141,7 @@ def first_sums(
     """At a first look, which takes over what is shown."""
     held, others = shown_steps(instrument, tag, tickets, positions)
     told = (f"{instrument.spec.name}: found and took over {held} lot steps",) if held else ()
-    return Sums(instrument.spec.name, held, held + others, held, others, told)
+    return Sums(instrument.spec.name, held, held + others, held, others, closings=told)
 
 
 def shown_steps(

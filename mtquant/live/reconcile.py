@@ -22,7 +22,7 @@ from mtquant.brokers.base import (
     Instrument,
 )
 from mtquant.errors import ConfigError
-from mtquant.live.beyond import FOREIGN, Sums, first_sums, sums_of
+from mtquant.live.beyond import Sums, first_sums, sums_of
 from mtquant.live.decision import Guard
 from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure, exposure_of
@@ -149,13 +149,12 @@ class Reconciler:
             one if self.hedging else replace(one, missing=two.missing(one.below, one.above))
             for one, two in zip(worst, sums, strict=True)
         )
-        settled = len(events)
         guards = tuple(
             self._unknown(s, positions[s], look.positions, exposures[s], found, events)
             or sums[s].judge(events, exposures[s])
             for s in range(len(self.instruments))
         )
-        foreign = tuple(one for one in events[settled:] if FOREIGN in one)
+        foreign = tuple(one.differs for one in sums if one.foreign and one.differs in events)
         split = "" if record is None else self._split(unseen)
         balance = self._balance(look, positions, unseen, own, record, events)
         return Findings(

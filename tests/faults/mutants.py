@@ -254,7 +254,7 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         BEYOND,
-        "if self.own != self.shown:",
+        "if self.differs:",
         "if False:",
         "faults/test_gates.py::test_B7_a_change_that_is_not_ours_stops_increases_until_a_person_arms",
     ),

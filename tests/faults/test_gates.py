@@ -19,6 +19,7 @@ import mtquant
 from mtquant.brokers import constants as mt5
 from mtquant.brokers.approval import Approved, issue, withheld
 from mtquant.brokers.base import BrokerPosition, MarketOrder, OrderResult, Outcome
+from mtquant.brokers.terminal.lasting_faults import LatePositions
 from mtquant.brokers.terminal.order_faults import Answered, ForeignTrade, Part, Unanswered
 from mtquant.brokers.terminal.records import TradeRequest
 from mtquant.config.live import LiveLimits
@@ -378,6 +379,17 @@ def test_B7_a_change_that_is_not_ours_stops_increases_until_a_person_arms(hand):
     for _ in range(6):
         one.bar()
     assert one.runner.switch.read() is Form.REDUCE and "expected" in one.runner.switch.told()
+
+
+@pytest.mark.parametrize("book", ["stage", "hedging_stage"])
+@pytest.mark.parametrize("bars", [1, 2, 4])
+def test_B7_positions_that_lag_behind_own_orders_are_no_change_of_others(hand, request, book, bars):
+    one = hand(on=request.getfixturevalue(book), on_foreign="halt")
+    for bar in range(12):
+        if bar in (0, 6):  # before the first order, and while one side is turned into the other
+            one.terminal.begin(LatePositions(bars=bars))
+        one.bar()
+        assert one.runner.switch.read() is Form.ARMED, one.runner.switch.told()
 
 
 def test_E5_a_deal_under_our_tag_that_we_did_not_send_is_another_runner(hand):
