@@ -23,10 +23,10 @@ from mtquant.live.feed import Quotes
 from mtquant.live.gates import Asked
 from mtquant.live.intents import Intent, plan
 from mtquant.live.kill_switch import Form
-from mtquant.live.levels import changes_of
+from mtquant.live.levels import changes_of, stop_missing
 from mtquant.live.lock import Trip, trip_of
 from mtquant.live.reconcile import Findings
-from mtquant.live.record import AccountRecord
+from mtquant.live.record import AccountRecord, HeldPosition
 from mtquant.market.bars import Bars
 
 
@@ -123,6 +123,15 @@ class Core:
         orders = tuple(self._orders(seen, outlook, guards))
         changes = tuple(self._changes(seen, outlook, guards))
         return outlook.record, Actions(outlook, orders, changes, trip, events)
+
+    def missing_stops(self, findings: Findings, quotes: Quotes) -> list[StopChange]:
+        """What gives a position the stop that an order came without, in the middle of a bar."""
+        changes: list[StopChange] = []
+        for s, (found, quoted) in enumerate(zip(findings.balance.positions, quotes, strict=True)):
+            if quoted is not None and stop_missing(found, findings.guards[s]):
+                wanted = HeldPosition(stop=found.stop, take=found.take)
+                changes += changes_of(self.instruments[s], found, wanted, quoted)
+        return changes
 
     def _guards(self, seen: Seen) -> list[Guard | None]:
         """The first that stands against each symbol, the gravest first."""

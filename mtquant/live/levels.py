@@ -118,3 +118,14 @@ def changes_of(
         for ticket in found.tickets
         if (ticket.stop, ticket.take) != (wanted.stop, wanted.take)
     ]
+
+
+def stop_missing(found: FoundPosition, guard: Guard | None) -> bool:
+    """Whether a ticket stands without the stop that it should have, and may be given one.
+
+    Args:
+        found: What the broker shows.
+        guard: What stands against trading the symbol, or None.
+    """
+    missing = found.stop != 0 and any(ticket.stop == 0 for ticket in found.tickets)
+    return missing and (guard is None or not guard.unsettled)

@@ -26,6 +26,7 @@ from mtquant.live.gates import Checker
 from mtquant.live.intents import strategy_tag
 from mtquant.live.journal import Journal, writing
 from mtquant.live.kill_switch import Form, KillSwitch
+from mtquant.live.levels import stop_missing
 from mtquant.live.reconcile import Findings, Reconciler
 from mtquant.live.report import BarReport
 from mtquant.live.sending import Sender
@@ -100,6 +101,7 @@ class Runner:
         self._feed = Feed(broker, self._instruments, tuple(context), strategy, clock)
         self._record = journal.latest_record()
         self._findings: Findings | None = None
+        self._given_stop = set[int]()
         self._step_value: tuple[float, ...] | None = None
         self._noted: tuple[Form, object] | None = None
         limits = settings.limits
@@ -252,6 +254,7 @@ class Runner:
     def _bar(self, findings: Findings) -> BarReport | None:
         closed = self._feed.closed_bars(self._record)
         if closed is None:
+            self._protect(findings)
             return None
         seen = self._see(findings, *closed)
         record, actions = self._core.step(seen)
@@ -271,6 +274,15 @@ class Runner:
         return BarReport(
             actions.outlook, lots, results, events, actions.trip, self._settings.strategy
         )
+
+    def _protect(self, findings: Findings) -> None:
+        """Set at once, and once a ticket, the stop that an order came without."""
+        missing = any(map(stop_missing, findings.balance.positions, findings.guards))
+        if missing and self._record is not None:
+            changes = self._core.missing_stops(findings, self._feed.quotes(findings.balance))
+            if new := [one for one in changes if one.ticket not in self._given_stop]:
+                self._given_stop.update(one.ticket for one in new)
+                self._sender.change_stops(new, (), self._record.bar_time_ns)
 
     def _see(self, findings: Findings, bars: list[Bars], context: list[Bars]) -> Seen:
         """Everything else that a decision needs, read in one go."""

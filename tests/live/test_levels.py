@@ -174,6 +174,39 @@ def test_an_order_that_came_without_its_stop_is_given_one(holding):
     assert desk.stop == pytest.approx(position.price_open - intents[0][0] / 100)
 
 
+@pytest.mark.parametrize("book", ["netting", "hedging"])
+def test_an_order_that_came_without_its_stop_is_given_one_before_the_next_bar(holding, book):
+    desk = holding(kind=Unheard, book=book)
+    desk.terminal.deaf_to = ("stop",)
+    while not desk.terminal.positions_get():
+        report = desk.runner.on_bar()
+        if not report.results:
+            desk.terminal.advance()
+    assert desk.stop == 0.0 and desk.runner.on_bar() is None
+    (asked,) = desk.query("SELECT stop_distance FROM intent WHERE stop_distance > 0")
+    (position,) = desk.terminal.positions_get()
+    assert desk.stop == pytest.approx(position.price_open - asked[0] / 100)
+    desk.terminal.advance()
+    assert not desk.runner.on_bar().events, "nothing is missing any more"
+
+
+def test_a_stop_that_cannot_be_set_between_bars_is_tried_once(holding):
+    desk = holding(kind=Unheard)
+    desk.terminal.deaf_to = ("stop", "change")
+    while not desk.terminal.positions_get():
+        report = desk.runner.on_bar()
+        if not report.results:
+            desk.terminal.advance()
+    for _ in range(3):
+        assert desk.runner.on_bar() is None
+    told = [text for _, text in desk.journal.events()]
+    assert sum("are ambiguous" in text for text in told) == 1 and desk.stop == 0.0
+    desk.terminal.deaf_to = ()
+    desk.terminal.advance()
+    desk.runner.on_bar()
+    assert desk.stop != 0.0
+
+
 def test_a_change_that_was_not_answered_is_tried_again_at_the_next_bar(holding):
     desk = holding(kind=Unheard)
     position = desk.until_held()
