@@ -106,16 +106,24 @@ class Watched(harness.Watched):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self._own, self._others = np.zeros(2), np.zeros(2)
-        self._folder = Path()
+        self.journals: dict[int, sqlite3.Connection] = {}
 
     def look_into(self, path: Path) -> None:
-        """Read the journals of a folder."""
-        self._folder = path
+        """Read the journals of a folder, by their strategies' tags."""
+        for name, tag in zip(NAMES, TAGS, strict=True):
+            self.journals[tag] = sqlite3.connect(path / f"{name}.db")
+
+    def look_away(self) -> None:
+        """Close them."""
+        for journal in self.journals.values():
+            journal.close()
 
     def states(self, magic: int) -> list[tuple[str]]:
-        path = self._folder / f"{NAMES[TAGS.index(tag_of(magic))]}.db"
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as journal:
-            return journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
+        journal = self.journals[tag_of(magic)]
+        return journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
+
+    def has_open_orders(self) -> bool:
+        return any(journal.execute(harness.OPEN).fetchall() for journal in self.journals.values())
 
     def look(self) -> None:
         """B1: what both hold together is worth no more than the account's limit."""
@@ -165,15 +173,21 @@ def play(stage: Stage, plan: FaultPlan, folder: Path) -> Life:
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
+    for name in NAMES:
+        (folder / f"{name}.db").write_bytes(harness.empty_journal())
     life, terminal, hears = Life(), stage.terminal(plan), _Hears()
     terminal.look_into(folder)
+    resting = terminal.account.forming
     with suppress(ProcessDied, ConnectionError):
         terminal.initialize()
 
     def over() -> bool:
-        if not harness.quiet(terminal) or terminal.account.forming <= stage.first + stage.bars + 1:
-            hears.still = 0
-        return terminal.finished or hears.still >= 6
+        nonlocal resting
+        bar = terminal.account.forming
+        if bar <= stage.first + stage.bars + 1 or harness.to_come(terminal):
+            resting, hears.still = bar, 0
+        stayed = hears.still >= len(NAMES) * harness.STAYS
+        return terminal.finished or stayed or bar - resting >= harness.RESTS
 
     while not over():
         try:
@@ -186,8 +200,9 @@ def play(stage: Stage, plan: FaultPlan, folder: Path) -> Life:
         if not terminal.finished:
             terminal.advance()
     life.broken, life.calls, life.reports = terminal.broken, terminal.calls, len(hears.reports)
-    for name, tag in zip(NAMES, TAGS, strict=True):
-        _judge(terminal, tag, folder / f"{name}.db", life)
+    for tag in TAGS:
+        _judge(terminal, tag, life)
+    terminal.look_away()
     return life
 
 
@@ -223,23 +238,19 @@ def _live(
     keep_looking(runners, hands, hears, 5.0)
 
 
-def _judge(terminal: Watched, tag: int, path: Path, life: Life) -> None:
+def _judge(terminal: Watched, tag: int, life: Life) -> None:
     """A1, F4 and C4 of one strategy."""
-    home = executed_on(terminal.account, tag)
+    home, journal = executed_on(terminal.account, tag), terminal.journals[tag]
     executed = home.copy()
     for guest in terminal.guests:
         executed.update(executed_on(guest, tag))
-    if not path.exists():
-        life.broken += ["A1: deals without a journal"] if executed else []
-        return
-    with closing(sqlite3.connect(path)) as database:
-        rows = {
-            magic: (state, steps)
-            for magic, state, steps in database.execute(
-                "SELECT magic, state, executed_steps FROM intent"
-            )
-        }
-        bars = database.execute("SELECT bar_time_ns FROM decision").fetchall()
+    rows = {
+        magic: (state, steps)
+        for magic, state, steps in journal.execute(
+            "SELECT magic, state, executed_steps FROM intent"
+        )
+    }
+    bars = journal.execute("SELECT bar_time_ns FROM decision").fetchall()
     if unknown := set(executed) - set(rows):
         life.broken.append(f"A1: deals of no intent: {unknown}")
     for magic, (state, steps) in rows.items():

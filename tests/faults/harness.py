@@ -8,9 +8,11 @@ faults; :mod:`schedules` prints the command that plays it again.
 from __future__ import annotations
 
 import sqlite3
+import tempfile
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -63,6 +65,8 @@ SPEC = SymbolSpec(
 MOST = 10  # lot steps
 SCRIPT = (10, -10, -5, 8, 3, 0, 6, 10, 2, -7)
 BARS, TAIL, GRACE = 14, 70, 30
+STAYS, RESTS = 3, 6
+OPEN = "SELECT 1 FROM intent WHERE state IN ('sending', 'placed', 'ambiguous') LIMIT 1"
 TAG = strategy_tag("faults")
 LIMITS = LiveLimits(
     account=5_000_001,
@@ -225,6 +229,10 @@ class Watched(FaultyTerminal):
         assert self.journal is not None
         return self.journal.execute("SELECT state FROM intent WHERE magic = ?", (magic,)).fetchall()
 
+    def has_open_orders(self) -> bool:
+        """Whether the journal of a runner that lives has orders without an answer."""
+        return self.journal is not None and bool(self.journal.execute(OPEN).fetchall())
+
     def look(self) -> None:
         """B1: never more than the limit, but for what somebody else has done."""
         deals = self.account.deals
@@ -259,37 +267,46 @@ class Life:
 
 
 def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS) -> Life:
-    """Run the script and the quiet tail under a plan; judge the whole."""
+    """Run the script and what comes after it under a plan, until nothing can; judge the whole.
+
+    It is over when for a few bars nothing was still to come and the runner held what it wants. One
+    that cannot come to that, for somebody's position stands in its way, has a few bars more.
+    """
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
+    path.write_bytes(empty_journal())
     life, terminal = Life(), stage.terminal(plan)
     with suppress(ProcessDied, ConnectionError):  # as whoever connects lives through it
         terminal.initialize()
-    stayed, runner, parts = 0, None, None
-    while not terminal.finished and stayed < 3:
+    rested, stayed, parts = 0, 0, None
+    while not terminal.finished and stayed < STAYS and rested < RESTS:
+        report = None
         try:
             if parts is None:
                 parts = _born(stage, terminal, path, limits)
-                runner = parts[-1]
-            report = runner.on_bar()
-            if report is not None:
-                life.reports += 1
-                over = terminal.account.forming > stage.first + stage.bars + 1
-                stayed = stayed + 1 if over and settled(stage, report) else 0
+            report = parts[-1].on_bar()
         except ProcessDied:
             life.deaths += 1
             parts = _dead(parts, terminal)
         except MTQuantError:
-            if runner is None:
-                parts = _dead(parts, terminal)
-        if terminal.finished:
-            break
-        if not quiet(terminal):
-            stayed = 0
+            pass
+        life.reports += report is not None
+        scripted = terminal.account.forming <= stage.first + stage.bars + 1
+        rested = 0 if scripted or to_come(terminal) else rested + 1
+        stayed = stayed + 1 if rested and report is not None and settled(stage, report) else 0
         terminal.advance()
     judge(stage, terminal, life, path)
     _dead(parts, terminal)
     return life
+
+
+@cache
+def empty_journal() -> bytes:
+    """A journal's file before its first row."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "journal.db"
+        Journal(path, durable=False).close()
+        return path.read_bytes()
 
 
 def settled(stage: Stage, report: BarReport) -> bool:
@@ -339,7 +356,21 @@ def _dead(parts: Any, terminal: Watched) -> None:
 
 
 def quiet(terminal: Watched) -> bool:
-    return not (terminal._kept or terminal._armed or terminal._spells)
+    """Whether nothing goes wrong now."""
+    return not (terminal._kept or terminal._spells)
+
+
+def to_come(terminal: Watched) -> bool:
+    """Whether something may yet happen of itself: an order executed or given up, a spell's end.
+
+    A fault that waits for a call is none of it: a runner makes the same calls at each such bar.
+    """
+    left = terminal.account._last - terminal.account.forming
+    return (
+        bool(terminal._kept)
+        or any(due.bars <= left for _, due in terminal._spells)
+        or terminal.has_open_orders()
+    )
 
 
 def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
@@ -350,7 +381,7 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     executed = Counter(home)
     for guest in terminal.guests:
         executed.update(executed_on(guest))
-    with sqlite3.connect(path) as database:
+    with closing(sqlite3.connect(path)) as database:
         rows = dict(
             (magic, (state, steps))
             for magic, state, steps in database.execute(
@@ -358,7 +389,7 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
             )
         )
         bars = database.execute("SELECT bar_time_ns, symbol FROM decision").fetchall()
-    database.close()
+        last = database.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
     open_ = {m for m, (state, _) in rows.items() if state in ("sending", "placed", "ambiguous")}
     unknown = set(executed) - set(rows)
     if unknown:
@@ -374,9 +405,6 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     judge_once(executed, life)
     foreign = any(isinstance(one, ForeignTrade | ForeignClose) for one in terminal.struck.values())
     _judge_account(terminal, life)
-    with sqlite3.connect(path) as database:
-        last = database.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
-    database.close()
     life.armed = last == (Form.ARMED.name,)
     wanted = stage.strategy.wanted(2**62)
     disturbed = foreign or open_ or terminal.guests or not life.armed or not quiet(terminal)
