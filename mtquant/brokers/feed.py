@@ -19,7 +19,6 @@ from mtquant.brokers.terminal.growth import Opening, seen_at
 from mtquant.errors import BrokerUnavailable, ConfigError
 from mtquant.market.bars import Bars
 from mtquant.market.clock import SECOND_NS, Clock, utc_text
-from mtquant.market.hours import TradingHours
 from mtquant.market.timeframe import MINUTE_NS, Timeframe
 
 PATIENCE_NS = 20 * SECOND_NS  # with symbols whose market is open and whose bar is not there yet
@@ -169,7 +168,7 @@ class BarFeed:
         """Whether a symbol whose market is open has no such bar yet, and may soon have it."""
         at = np.array([newest_ns], np.int64)
         late = any(
-            one.time[-1] < newest_ns and TradingHours.of(instrument.spec).is_open(at)[0]
+            one.time[-1] < newest_ns and instrument.hours.is_open(at)[0]
             for one, instrument in zip(bars, self._instruments, strict=False)
         )
         if not late:

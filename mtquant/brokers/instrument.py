@@ -7,6 +7,7 @@ from decimal import ROUND_DOWN, Decimal
 from functools import cached_property
 
 from mtquant.errors import DataError
+from mtquant.market.hours import TradingHours
 from mtquant.market.symbols import SymbolSpec
 
 
@@ -29,6 +30,11 @@ class Instrument:
     @cached_property
     def _tick(self) -> tuple[int, int]:
         return self.spec.tick_fraction
+
+    @cached_property
+    def hours(self) -> TradingHours:
+        """When it trades."""
+        return TradingHours.of(self.spec)
 
     def price(self, ticks: float) -> float:
         """The price of a count of ticks, rounded once."""

@@ -79,6 +79,8 @@ class MT5Adapter(MT5Orders):
         # The same few positions and deals come back at every bar.
         self._utc = lru_cache(_KNOWN_TIMES)(self._locate)
         self._lots = lru_cache(_KNOWN_TIMES)(self._rounded)
+        self._instants = lru_cache(_KNOWN_TIMES)(self._meant)
+        self._listings: dict[str, dict[Any, tuple[Any, Any]]] = {}
 
     def connect(self) -> AccountState:
         """Open the connection, select the symbols and verify the account.
@@ -198,16 +200,24 @@ class MT5Adapter(MT5Orders):
         """When the symbol was quoted last, see :meth:`mtquant.brokers.base.Broker.tick_time_ns`."""
         with understood("symbol_info_tick"):
             seconds = whole(self._read("symbol_info_tick", instrument.broker_name).time)
-            earlier = self._utc(seconds)
-        later = earlier + HOUR_NS
-        shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
-        return later if shown == seconds * SECOND_NS and later <= now_ns else earlier
+            earlier, later = self._instants(seconds)
+        return later if later <= now_ns else earlier
 
     def _listed(self, record: Callable[[Any], T], function: str, *args: object) -> tuple[T, ...]:
-        """Records of what a read lists; what a terminal lists twice is there once."""
+        """Records of what a read lists; what a terminal lists twice is there once.
+
+        What is listed as it was the last time is understood already.
+        """
         with understood(function):
             rows = {row.ticket: row for row in self._read(function, *args)}
-            return tuple(map(record, rows.values()))
+            known, listed = self._listings.get(function, {}), dict[Any, tuple[Any, T]]()
+            for ticket, row in rows.items():
+                found = known.get(ticket)
+                if found is None or found[0] != row:
+                    found = (row, record(row))
+                listed[ticket] = found
+            self._listings[function] = listed
+            return tuple(made for _, made in listed.values())
 
     def _on_grid(self, record: R) -> R:
         lots = self._lots(record.symbol, record.volume_lots)
@@ -229,6 +239,13 @@ class MT5Adapter(MT5Orders):
     def _locate(self, server_seconds: int) -> int:
         wall = np.array([server_seconds * SECOND_NS], np.int64)
         return int(self._clock.locate(wall).utc[0])
+
+    def _meant(self, server_seconds: int) -> tuple[int, int]:
+        """The instant of a server time, and the later one of a time that comes twice."""
+        earlier = self._utc(server_seconds)
+        later = earlier + HOUR_NS
+        shown = int(self._clock.from_utc(np.array([later], np.int64))[0])
+        return earlier, later if shown == server_seconds * SECOND_NS else earlier
 
     def _span(self, since_ns: int) -> tuple[int, int]:
         """Server seconds from a day before ``since_ns`` until well after any clock's now."""

@@ -8,33 +8,37 @@ number that SQLite cannot take. Such an answer must not end a process that holds
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from operator import index
 from typing import Any
 
 from mtquant.errors import BrokerUnavailable, one_line
 
 _SIGNED, _UNSIGNED = 2**63, 2**64
+_SENSELESS = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 
 
-@contextmanager
-def understood(function: str) -> Iterator[None]:
-    """Take an answer that makes no sense for none.
+class understood:
+    """Take an answer that makes no sense for none: ``with understood("account_info"):``.
 
-    Args:
-        function: What was asked, for the message.
-
-    Raises:
-        BrokerUnavailable: The answer is not what the module documents.
+    It raises BrokerUnavailable where the answer is not what the module documents.
     """
-    try:
-        yield
-    except (TypeError, ValueError, AttributeError, ArithmeticError, LookupError) as problem:
-        raise BrokerUnavailable(
-            f"{function} answered what makes no sense ({one_line(repr(problem))}); look at the "
-            "terminal"
-        ) from problem
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: str) -> None:
+        """Say what is asked, for the message."""
+        self._function = function
+
+    def __enter__(self) -> None:
+        """Nothing to do."""
+
+    def __exit__(self, kind: object, problem: BaseException | None, trace: object) -> None:
+        """Translate."""
+        if isinstance(problem, _SENSELESS):
+            raise BrokerUnavailable(
+                f"{self._function} answered what makes no sense ({one_line(repr(problem))}); look "
+                "at the terminal"
+            ) from problem
 
 
 def whole(value: Any) -> int:

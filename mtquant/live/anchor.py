@@ -42,7 +42,7 @@ class Anchor:
             key: Of the HMAC; an empty one finds accidents, not forgers.
         """
         self.path = path
-        self._key = key
+        self._sealing = hmac.new(key, digestmod="sha256")
         self._file = os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_NOFOLLOW", 0), 0o600)
 
     def close(self) -> None:
@@ -86,4 +86,6 @@ class Anchor:
                 yield Head(int(number), bytes.fromhex(digest))
 
     def _seal(self, told: str) -> str:
-        return hmac.digest(self._key, told.encode("utf-8", "replace"), "sha256").hex()
+        seal = self._sealing.copy()
+        seal.update(told.encode("utf-8", "replace"))
+        return seal.hexdigest()

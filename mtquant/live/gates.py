@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf
 
 from mtquant.brokers.approval import Approved, issue
@@ -129,8 +130,7 @@ class Checker:
             intent.take_distance,
             intent.ticket,
         )
-        digest = "" if self.limits is None else self.limits.digest
-        return issue(order, digest, lambda: self._last_look(asked))
+        return issue(order, self._digest, lambda: self._last_look(asked))
 
     def approve_change(self, change: StopChange) -> Approved | Denied:
         """Hold a change of stops, which sends no volume, against the first gates."""
@@ -140,6 +140,10 @@ class Checker:
         if self.writer is not None and not self.writer.held():
             return Denied("one writer", "the lock is lost")
         return issue(change, "", lambda: _killed(self.switch.read(), reduces=True))
+
+    @cached_property
+    def _digest(self) -> str:
+        return "" if self.limits is None else self.limits.digest
 
     def _last_look(self, asked: Asked) -> str:
         return _killed(self.switch.read(), reduces=asked.reduces) or _too_old(self, asked)

@@ -93,6 +93,7 @@ class Journal:
             self.close()
             raise
         self._chain = Chain(self._database, self._anchor)
+        self._transaction, self._seen = self._chain.transaction, set[int]()
         self.breaker = BreakerLog(self._database, self._transaction, self._chain.insert)
         self.switch = SwitchLog(self._database, self._transaction, self._chain.insert)
         self.counts = Counts(self._database)
@@ -173,15 +174,16 @@ class Journal:
 
     def unseen(self, deals: Sequence[Deal]) -> list[Deal]:
         """The deals that no committed bar has taken account of."""
-        if not deals:
-            return []
         # By ticket alone: a server whose clock was moved shows old deals with other times.
-        tickets = json.dumps([deal.ticket for deal in deals])
-        rows = self._database.execute(
-            "SELECT ticket FROM deal WHERE ticket IN (SELECT value FROM json_each(?))", (tickets,)
-        )
-        seen = {ticket for (ticket,) in rows}
-        return [deal for deal in deals if deal.ticket not in seen]
+        tickets = {deal.ticket for deal in deals}
+        self._seen &= tickets  # once seen is seen for ever; no row is taken back
+        if left := tickets - self._seen:
+            rows = self._database.execute(
+                "SELECT ticket FROM deal WHERE ticket IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(left)),),
+            )
+            self._seen.update(ticket for (ticket,) in rows)
+        return [deal for deal in deals if deal.ticket not in self._seen]
 
     def seen_around(self, at_ns: int) -> tuple[int, frozenset[int]]:
         """Deals that a history must show again which is to prove that something is not in it.
@@ -237,8 +239,3 @@ class Journal:
 
     def _insert_events(self, bar_time_ns: int, events: Iterable[str]) -> None:
         self._chain.insert("event", [(bar_time_ns, text) for text in events])
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._chain.transaction():
-            yield

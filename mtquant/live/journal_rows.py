@@ -17,6 +17,8 @@ ACCOUNT = "bar_time_ns, balance, equity, peak, day_start, day, level, positions,
 ACCOUNT += "state_digest"
 INTENT = "magic, symbol, bar_time_ns, leg, steps, state, stop_distance, take_distance, ticket"
 
+_told = json.JSONEncoder(separators=(",", ":")).encode
+
 #: Code, steps, price, order, deal and text where nothing was answered.
 NO_ANSWER: Row = (None, 0, None, None, None, None)
 
@@ -31,8 +33,8 @@ def account_row(record: AccountRecord, broker_equity: float, at_ns: int) -> Row:
         record.day_start,
         record.day,
         record.level,
-        json.dumps([vars(one) for one in record.positions], separators=(",", ":")),
-        json.dumps(dict(record.memory), separators=(",", ":")),
+        _told([vars(one) for one in record.positions]),
+        _told(dict(record.memory)),
         broker_equity,
         at_ns,
         state_digest(record.agent_state),

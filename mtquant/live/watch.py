@@ -15,7 +15,6 @@ import numpy as np
 from mtquant.brokers.base import Broker, Instrument
 from mtquant.live.decision import Guard
 from mtquant.market.bars import Bars
-from mtquant.market.hours import TradingHours
 from mtquant.market.timeframe import Timeframe
 
 
@@ -45,7 +44,7 @@ class Watch:
         """Whether a symbol's market is open."""
         if not self.real:
             return True
-        return bool(TradingHours.of(instrument.spec).is_open(np.array([now_ns], np.int64))[0])
+        return bool(instrument.hours.is_open(np.array([now_ns], np.int64))[0])
 
     def _doubt(self, instrument: Instrument, bars: Bars, now_ns: int) -> Guard | None:
         if not self.is_open(instrument, now_ns):
@@ -64,5 +63,4 @@ class Watch:
         length = self.timeframe.nanoseconds
         forming = now_ns - now_ns % length if length else now_ns
         times = np.array([newest_ns, max(forming, newest_ns)], np.int64)
-        hours = TradingHours.of(instrument.spec)
-        return bool(hours.missing_between(times, self.timeframe)[0] > 0)
+        return bool(instrument.hours.missing_between(times, self.timeframe)[0] > 0)

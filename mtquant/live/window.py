@@ -73,14 +73,7 @@ class BarWindow:
 
     def _grown(self, held: Bars, fetched: Bars) -> Bars:
         new = fetched[int(np.searchsorted(fetched.time, held.time[-1], side="right")) :]
-        if not len(new):
-            return held
-        columns = {}
-        for (name, old), (_, add) in zip(held.columns(), new.columns(), strict=True):
-            column = np.concatenate([old, add])[-self._length :]
-            column.flags.writeable = False
-            columns[name] = column
-        return Bars(held.symbol, held.timeframe, **columns)
+        return held.then(new)[-self._length :] if len(new) else held
 
 
 def sane(bars: Bars) -> Bars:

@@ -7,7 +7,7 @@ here, at the edge, because a pandas index may count in any unit.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,12 +78,28 @@ class Bars:
         if rows.step is not None and rows.step < 1:
             raise DataError(f"{self.symbol}: bars are cut forwards in time, not by {rows}")
         # A cut of valid columns is valid: the checks are not repeated, live it happens every bar.
-        cut = object.__new__(Bars)
-        mine, its = self.__dict__, cut.__dict__
-        its["symbol"], its["timeframe"] = self.symbol, self.timeframe
-        for name in COLUMNS:
-            its[name] = mine[name][rows]
-        return cut
+        return self._made({name: column[rows] for name, column in self.columns()})
+
+    def then(self, later: Bars) -> Bars:
+        """These bars and later ones of the same symbol; only the seam is checked.
+
+        Raises:
+            DataError: The first of the later ones opens no later than the last of these.
+        """
+        if len(self) and len(later) and later.time[0] <= self.time[-1]:
+            raise DataError(
+                f"{self.symbol}: bars from {later.when(0)} on do not follow those until "
+                f"{self.when(-1)}; cut what both have"
+            )
+        return self._made({n: np.concatenate((c, getattr(later, n))) for n, c in self.columns()})
+
+    def _made(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Bars:
+        """Bars of columns that are known to be valid, so that no check is repeated."""
+        made = object.__new__(Bars)
+        made.__dict__.update(symbol=self.symbol, timeframe=self.timeframe, **columns)
+        for column in columns.values():
+            column.flags.writeable = False
+        return made
 
     def columns(self) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
         """Name and array of each column, in the order of the record."""

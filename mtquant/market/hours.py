@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -76,8 +76,7 @@ class TradingHours:
         if timeframe is Timeframe.MN1:
             months = (wall - _EPOCH_FROM_SUNDAY_NS).astype("datetime64[ns]").astype("datetime64[M]")
             return np.maximum(np.diff(months.astype(np.int64)) - 1, 0)
-        slots = self._open_slots(timeframe)
-        before = np.concatenate([[0], np.cumsum(slots)])
+        slots, before = self._open_slots(timeframe), self._open_before(timeframe)
         index = wall // timeframe.nanoseconds
         until = index // slots.size * before[-1] + before[index % slots.size]
         missing: Int = np.diff(until) - slots[index[:-1] % slots.size]
@@ -90,8 +89,15 @@ class TradingHours:
         minutes = np.arange(start_ns, end_ns, MINUTE_NS, dtype=np.int64)
         return bool(self.is_open(minutes).any())
 
+    @cache  # noqa: B019
     def _open_slots(self, timeframe: Timeframe) -> Mask:
+        """Which periods of the week hold an open minute."""
         return np.asarray(self.open_minutes.reshape(-1, timeframe.minutes).any(axis=1))
+
+    @cache  # noqa: B019
+    def _open_before(self, timeframe: Timeframe) -> Int:
+        """How many such periods come before each of the week, and in all of it."""
+        return np.concatenate([[0], np.cumsum(self._open_slots(timeframe))])
 
 
 @lru_cache(maxsize=256)

@@ -78,6 +78,21 @@ def test_an_order_its_deal_and_its_position(make, adapter_for):
     assert adapter.open_orders() == ()
 
 
+def test_what_a_listing_shows_otherwise_than_before_is_read_anew(make, adapter_for, monkeypatch):
+    terminal = make([100.0, 101.0, 102.0])
+    adapter, instrument = adapter_for(terminal)
+    adapter.send(approved(MarketOrder(instrument, -7, magic=5)))
+    (row,) = terminal.positions_get()
+    for values in ({}, {"volume": 0.05}, {"volume": 0.05, "swap": -1.0}, {"magic": 6}):
+        monkeypatch.setattr(terminal, "positions_get", lambda v=values: (changed(row, **v),))
+        (read,), told = adapter.positions(), changed(row, **values)
+        assert adapter.positions()[0] is read, "what is the same is not read again"
+        assert (read.volume_lots, read.swap, read.magic) == (-told.volume, told.swap, told.magic)
+    monkeypatch.setattr(terminal, "positions_get", lambda: (changed(row, swap=float("nan")),))
+    with pytest.raises(BrokerUnavailable, match="makes no sense"):
+        adapter.positions()
+
+
 def test_refusals_and_silence(make, adapter_for, monkeypatch):
     terminal = make([100.0, 101.0, 102.0])
     adapter, instrument = adapter_for(terminal)

@@ -102,6 +102,10 @@ def test_deals_are_counted_once(journal):
     assert journal.unseen([DEAL]) == [DEAL]
     commit(journal, deals=[DEAL])
     assert journal.unseen([DEAL]) == [] == journal.unseen([])
+    other = replace(DEAL, ticket=DEAL.ticket + 1)
+    with pytest.raises(sqlite3.IntegrityError):
+        commit(journal, replace(RECORD, bar_time_ns=NOON + 1), deals=[other, other])
+    assert journal.unseen([DEAL, other]) == [other], "a bar that was not committed has seen nothing"
     hour = 3600 * 10**9  # a server whose clock was set on shows it an hour later
     later = replace(DEAL, time_ns=DEAL.time_ns + hour)
     assert journal.unseen([later, replace(later, ticket=DEAL.ticket + 1)])[0].ticket != DEAL.ticket

@@ -54,6 +54,17 @@ def test_bars_are_frozen_and_ordered(hourly: Hourly) -> None:
         Bars("XAUUSD", Timeframe.H1, **{**columns, "volume": bars.volume[:-1]})
 
 
+def test_later_bars_follow_and_are_as_frozen(hourly: Hourly) -> None:
+    bars = hourly()
+    again = bars[:12].then(bars[12:])
+    assert again.fingerprint() == bars.fingerprint() and len(bars.then(bars[:0])) == len(bars)
+    for frozen in (again, again[3:]):
+        with pytest.raises(ValueError, match="read-only"):
+            frozen.close[0] = 1.0
+    with pytest.raises(DataError, match="do not follow those until 2024-01-08T17:00:00Z"):
+        bars[:12].then(bars[11:])
+
+
 def test_a_panel_places_each_symbol_as_of_its_last_bar(hourly: Hourly) -> None:
     gold, euro = hourly(6), hourly(9, symbol="EURUSD")
     euro = Bars("EURUSD", Timeframe.H1, **{k: np.delete(c, [0, 4]) for k, c in euro.columns()})

@@ -116,11 +116,15 @@ class FaultyTerminal(SimulatedTerminal):
     def _call(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         number, name = self._number, function.__name__
         self._number += 1
-        self._execute_kept(_Countdown.call)
-        self._spells = [(around, due) for around, due in self._spells if not due.call()]
+        if self._kept:
+            self._execute_kept(_Countdown.call)
+        if self._spells:
+            self._spells = [(around, due) for around, due in self._spells if not due.call()]
         if number in self._plan:
             self._armed.append(self._plan[number])
-        fault = next((fault for fault in self._armed if fault.applies(name)), None)
+        fault = None
+        if self._armed:
+            fault = next((fault for fault in self._armed if fault.applies(name)), None)
         body = self._disturbed(function, fault) if fault is not None or self._spells else function
         if not self._record:
             return super()._call(body, args, kwargs)

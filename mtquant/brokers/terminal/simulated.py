@@ -8,6 +8,7 @@ is moved by the kernel alone. Outside the API stand ``advance``, the hand of sim
 
 from __future__ import annotations
 
+from functools import cached_property
 from math import log10
 
 from mtquant.brokers import constants as mt5
@@ -89,7 +90,7 @@ class SimulatedTerminal(Helpers):
         """The account at present quotes."""
         equity, margin = self.account.equity_and_margin()
         balance = float(self.account.book.account["balance"][0])
-        mode, warned, least = self._margin_levels()
+        mode, warned, least = self._margin_levels
         return AccountInfo.of(
             login=self._terms.login,
             trade_mode=mt5.ACCOUNT_TRADE_MODE_DEMO,
@@ -99,7 +100,7 @@ class SimulatedTerminal(Helpers):
             trade_allowed=True,
             trade_expert=True,
             margin_mode=_MARGIN_MODES[self.account.hedging],
-            currency_digits=round(log10(self.account.tape.rules["money_scale"][0])),
+            currency_digits=self._currency_digits,
             balance=balance,
             profit=equity - balance,
             equity=equity,
@@ -112,6 +113,11 @@ class SimulatedTerminal(Helpers):
             currency=self._terms.currency,
         )
 
+    @cached_property
+    def _currency_digits(self) -> int:
+        return round(log10(self.account.tape.rules["money_scale"][0]))
+
+    @cached_property
     def _margin_levels(self) -> tuple[int, float, float]:
         """``ACCOUNT_STOPOUT_MODE_*``, and where the account is warned and stopped out."""
         rules = self.account.tape.rules[0]
