@@ -177,14 +177,15 @@ def play(stage: Stage, plan: FaultPlan, folder: Path) -> Life:
         (folder / f"{name}.db").write_bytes(harness.empty_journal())
     life, terminal, hears = Life(), stage.terminal(plan), _Hears()
     terminal.look_into(folder)
-    resting = terminal.account.forming
+    resting, struck = terminal.account.forming, 0
     with suppress(ProcessDied, ConnectionError):
         terminal.initialize()
 
     def over() -> bool:
-        nonlocal resting
-        bar = terminal.account.forming
-        if bar <= stage.first + stage.bars + 1 or harness.to_come(terminal):
+        nonlocal resting, struck
+        bar, before, struck = terminal.account.forming, struck, len(terminal.struck)
+        scripted = bar <= stage.first + stage.bars + 1
+        if scripted or struck > before or harness.to_come(terminal):
             resting, hears.still = bar, 0
         stayed = hears.still >= len(NAMES) * harness.STAYS
         return terminal.finished or stayed or bar - resting >= harness.RESTS

@@ -65,7 +65,7 @@ SPEC = SymbolSpec(
 MOST = 10  # lot steps
 SCRIPT = (10, -10, -5, 8, 3, 0, 6, 10, 2, -7)
 BARS, TAIL, GRACE = 14, 70, 30
-STAYS, RESTS = 3, 6
+STAYS, RESTS = 2, 4
 OPEN = "SELECT 1 FROM intent WHERE state IN ('sending', 'placed', 'ambiguous') LIMIT 1"
 TAG = strategy_tag("faults")
 LIMITS = LiveLimits(
@@ -236,10 +236,11 @@ class Watched(FaultyTerminal):
     def look(self) -> None:
         """B1: never more than the limit, but for what somebody else has done."""
         deals = self.account.deals
-        for deal in deals[self._looked :]:
-            if tag_of(deal.magic) != TAG:
-                self._foreign += round(deal.volume * 100)
-        self._looked = len(deals)
+        if len(deals) != self._looked:
+            for deal in deals[self._looked :]:
+                if tag_of(deal.magic) != TAG:
+                    self._foreign += round(deal.volume * 100)
+            self._looked = len(deals)
         held = abs(int(self.account.book.positions["steps"][0, 0]))
         if held > MOST + self._foreign:
             self.broken.append(f"B1: {held} lot steps are held, {MOST} are allowed")
@@ -269,8 +270,8 @@ class Life:
 def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS) -> Life:
     """Run the script and what comes after it under a plan, until nothing can; judge the whole.
 
-    It is over when for a few bars nothing was still to come and the runner held what it wants. One
-    that cannot come to that, for somebody's position stands in its way, has a few bars more.
+    It is over when for a few bars nothing struck nor was still to come and the runner held what it
+    wants. One that cannot come to that, for somebody's position stands in its way, has a few more.
     """
     for old in path.parent.glob(f"{path.name}*"):
         old.unlink()
@@ -280,7 +281,7 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
         terminal.initialize()
     rested, stayed, parts = 0, 0, None
     while not terminal.finished and stayed < STAYS and rested < RESTS:
-        report = None
+        report, struck = None, len(terminal.struck)
         try:
             if parts is None:
                 parts = _born(stage, terminal, path, limits)
@@ -292,7 +293,8 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
             pass
         life.reports += report is not None
         scripted = terminal.account.forming <= stage.first + stage.bars + 1
-        rested = 0 if scripted or to_come(terminal) else rested + 1
+        disturbed = len(terminal.struck) > struck or to_come(terminal)
+        rested = 0 if scripted or disturbed else rested + 1
         stayed = stayed + 1 if rested and report is not None and settled(stage, report) else 0
         terminal.advance()
     judge(stage, terminal, life, path)
