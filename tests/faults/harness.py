@@ -10,7 +10,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections import Counter
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -193,7 +193,7 @@ class Watched(FaultyTerminal):
 
     def look_into(self, path: Path) -> None:
         """Read a journal through a connection of its own."""
-        self.journal = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        self.journal = sqlite3.connect(path)
 
     def look_away(self) -> None:
         """Close that connection."""
@@ -293,8 +293,8 @@ def play(stage: Stage, plan: FaultPlan, path: Path, limits: LiveLimits = LIMITS)
             pass
         life.reports += report is not None
         scripted = terminal.account.forming <= stage.first + stage.bars + 1
-        disturbed = len(terminal.struck) > struck or to_come(terminal)
-        rested = 0 if scripted or disturbed else rested + 1
+        disturbed = scripted or len(terminal.struck) > struck or to_come(terminal)
+        rested = 0 if disturbed else rested + 1
         stayed = stayed + 1 if rested and report is not None and settled(stage, report) else 0
         terminal.advance()
     judge(stage, terminal, life, path)
@@ -383,15 +383,17 @@ def judge(stage: Stage, terminal: Watched, life: Life, path: Path) -> None:
     executed = Counter(home)
     for guest in terminal.guests:
         executed.update(executed_on(guest))
-    with closing(sqlite3.connect(path)) as database:
-        rows = dict(
-            (magic, (state, steps))
-            for magic, state, steps in database.execute(
-                "SELECT magic, state, executed_steps FROM intent"
-            )
+    if terminal.journal is None:  # the last process was not born again
+        terminal.look_into(path)
+    assert terminal.journal is not None
+    rows = dict(
+        (magic, (state, steps))
+        for magic, state, steps in terminal.journal.execute(
+            "SELECT magic, state, executed_steps FROM intent"
         )
-        bars = database.execute("SELECT bar_time_ns, symbol FROM decision").fetchall()
-        last = database.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
+    )
+    bars = terminal.journal.execute("SELECT bar_time_ns, symbol FROM decision").fetchall()
+    last = terminal.journal.execute("SELECT form FROM switch ORDER BY id DESC LIMIT 1").fetchone()
     open_ = {m for m, (state, _) in rows.items() if state in ("sending", "placed", "ambiguous")}
     unknown = set(executed) - set(rows)
     if unknown:

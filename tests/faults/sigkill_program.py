@@ -190,6 +190,7 @@ class Play:
     def _judge(self) -> None:
         """The harness's oracle, and what the journal says of each order, deal and bar."""
         harness.judge(self.stage, self.terminal, self.life, self.path)
+        self.terminal.look_away()
         self.orders = len(self.terminal.sent)
         try:
             Journal(self.path, durable=False).close()  # chain, anchor, and states against outcomes

@@ -80,6 +80,7 @@ def office(tmp_path):
     yield make
     for one in opened:
         one.process.close()
+        one.terminal.look_away()
 
 
 def test_each_trades_its_own_symbol_under_its_own_tag(office):
