@@ -27,12 +27,12 @@ ORDINARY = {
     ("company", "random_plans"): 40,
 }
 SLOW = {
-    ("brief", "pair_plans"): 2_000,
-    ("brief", "random_plans"): 700,
-    ("netting", "single_plans"): 150,
-    ("netting", "pair_plans"): 150,
-    ("netting", "random_plans"): 150,
-    ("hedging", "random_plans"): 120,
+    ("brief", "pair_plans"): 9_000,
+    ("brief", "random_plans"): 3_000,
+    ("netting", "single_plans"): 400,
+    ("netting", "pair_plans"): 300,
+    ("netting", "random_plans"): 300,
+    ("hedging", "random_plans"): 200,
     ("company", "random_plans"): 120,
 }
 SEED = int(os.environ.get("MTQUANT_FAULT_SEED", "1"))
