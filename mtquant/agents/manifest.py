@@ -6,7 +6,13 @@ import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+)
 
 from mtquant.config.schema import AgentConfig, EnvConfig, canonical_json
 from mtquant.market.model import Finite, Frozen, Name, Positive
@@ -88,6 +94,7 @@ class DataRecord(Frozen):
         simulated_seed: Seed of the simulated market; None for recorded prices.
         generator: Parameters of the simulated market; empty for recorded prices.
         fingerprints: Of each symbol's bars, in order.
+        other_fingerprints: Of the bars of other symbols that it learned from, too.
         splits: Split name to the opens of its first and last bar, ns UTC.
     """
 
@@ -95,6 +102,7 @@ class DataRecord(Frozen):
     simulated_seed: int | None = None
     generator: dict[str, Any] = Field(default_factory=dict)
     fingerprints: tuple[Line, ...]
+    other_fingerprints: tuple[Line, ...] = ()
     splits: dict[str, tuple[int, int]]
 
     @field_validator("splits")
@@ -106,6 +114,14 @@ class DataRecord(Frozen):
             if first > last:
                 raise ValueError(f"the split {name} ends before it begins")
         return splits
+
+    @model_serializer(mode="wrap")
+    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an empty list out, so that bundles without one keep their hash."""
+        values: dict[str, Any] = written(self)
+        if not self.other_fingerprints:
+            values.pop("other_fingerprints", None)
+        return values
 
 
 class Manifest(Frozen):

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mtquant.config.load import load_symbols
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import ConfigError, DataError, one_line
@@ -27,6 +29,7 @@ from mtquant.market.timeframe import Timeframe
 DATA_DIR = Path("data")
 SIMULATED_BARS = 100_000
 SIMULATED_SEED = 7
+SIMULATED_APART = 1000  # between the seeds of an env's own symbol and of each other one
 SIMULATED_START_NS = 1_104_710_400 * 10**9  # Monday 2005-01-03
 SIMULATED_DAYS = 20 * 365 * 5 // 7  # of trading, at most: it ends in the past
 SIMULATED_MOST = 5_000_000  # bars of a record: more would fill the memory
@@ -44,6 +47,7 @@ class MarketData:
         simulated_seed: Seed of the simulated market; None for given prices.
         generator: One record per symbol from which the simulated market can be made again.
         context_specs: One per context symbol, in the panel's order.
+        others: Markets of other symbols, which training episodes are played on, too.
     """
 
     panel: Panel
@@ -52,16 +56,38 @@ class MarketData:
     simulated_seed: int | None = None
     generator: dict[str, Any] = field(default_factory=dict)
     context_specs: tuple[SymbolSpec, ...] = ()
+    others: tuple[MarketData, ...] = ()
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
         """Of each symbol's bars, context last."""
         return tuple(bars.fingerprint() for bars in (*self.panel.bars, *self.panel.context))
 
+    @property
+    def other_fingerprints(self) -> tuple[str, ...]:
+        """Of the bars of other symbols, and of what they have as context."""
+        return tuple(digest for other in self.others for digest in other.fingerprints)
+
     def between(self, first_ns: int, last_ns: int) -> MarketData:
         """The same market, cut to the bars that open in ``[first_ns, last_ns]``."""
         traded = [bars.between(first_ns, last_ns + 1) for bars in self.panel.bars]
-        return replace(self, panel=with_context(traded, self.panel.context))
+        others = tuple(other.until(last_ns) for other in self.others)
+        return replace(self, panel=with_context(traded, self.panel.context), others=others)
+
+    def until(self, last_ns: int) -> MarketData:
+        """The same market without the bars that open after ``last_ns``.
+
+        Raises:
+            DataError: No others are left.
+        """
+        first, bars = int(self.panel.time[0]), self.panel.bars[0]
+        if first > last_ns:
+            raise DataError(
+                f"the bars of {bars.symbol} begin at {bars.when(0)}, and none may be learned from "
+                f"after {np.datetime64(last_ns, 'ns').astype('datetime64[s]')}Z; import earlier "
+                f"ones, or leave {bars.symbol} out of episode.other_symbols"
+            )
+        return self.between(first, last_ns)
 
     @property
     def description(self) -> str:
@@ -206,6 +232,44 @@ def resolve_market(
     if data is not None:
         return given_market(env, data)
     return stored_market(env, data_dir) or simulated_market(env)
+
+
+def training_market(
+    env: EnvConfig,
+    data: Bars | Panel | Sequence[Bars] | None = None,
+    data_dir: Path = DATA_DIR,
+) -> MarketData:
+    """:func:`resolve_market`, with the bars of ``episode.other_symbols`` up to its last.
+
+    They are found where the env's own are: beside stored bars none are made up.
+
+    Raises:
+        ConfigError: Unknown symbol.
+        DataError: No bars of one, or of another timeframe.
+    """
+    market, others = resolve_market(env, data, data_dir), []
+    for place, spec in enumerate(specs_of(env.episode.other_symbols), start=1):
+        one = env.on(spec.name)
+        if data is not None:
+            other = given_market(one, data)
+        elif market.simulated_seed is not None:
+            other = simulated_market(one, seed=market.simulated_seed + SIMULATED_APART * place)
+        else:
+            other = _stored_beside(one, data_dir)
+        others.append(other.until(int(market.panel.time[-1])))
+    return replace(market, others=tuple(others))
+
+
+def _stored_beside(env: EnvConfig, data_dir: Path) -> MarketData:
+    """The bars of another symbol in the store."""
+    market = stored_market(env, data_dir)
+    if market is None:
+        raise DataError(
+            f"env {env.name} needs {env.timeframe} bars of {env.symbols[0]} and {data_dir} holds "
+            f"none; import them with `mtquant data import`, or leave {env.symbols[0]} out of "
+            "episode.other_symbols"
+        )
+    return market
 
 
 def read_bars(

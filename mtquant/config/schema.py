@@ -17,12 +17,14 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
-from mtquant.config.limits import LimitsConfig
+from mtquant.config.limits import LimitsConfig, Symbol
 from mtquant.config.protection import ExecutionConfig, StopsConfig
 from mtquant.config.rules import (
     AccountConfig,
@@ -43,12 +45,22 @@ class EpisodeConfig(Frozen):
 
     A randomised start has a capital within ``capital_spread`` of the account's, a drawdown behind
     it and perhaps a position. Prices k times as high are an account with 1/k of the capital, so
-    this is the randomised price scale, too.
+    this is the randomised price scale, too. With ``other_symbols`` each episode is played on the
+    env's own symbol or on one of these, all equally likely, and nothing but training sees them.
     """
 
     bars: Annotated[int, Field(ge=0)] = 2000
     randomise: bool = True
     capital_spread: Annotated[float, Field(ge=0, le=0.9)] = 0.3
+    other_symbols: tuple[Symbol, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave an empty list out, so that envs without one keep their id."""
+        values: dict[str, Any] = written(self)
+        if not self.other_symbols:
+            values.pop("other_symbols", None)
+        return values
 
 
 class SplitConfig(Frozen):
@@ -120,10 +132,34 @@ class EnvConfig(Frozen):
             raise ValueError(unknown("symbol of the env", symbol, traded))
         return limits
 
+    @field_validator("episode")
+    @classmethod
+    def _others_beside_one(cls, episode: EpisodeConfig, info: ValidationInfo) -> EpisodeConfig:
+        traded, others = info.data.get("symbols", ()), episode.other_symbols
+        if others and len(traded) > 1:
+            raise ValueError(
+                f"other_symbols are for an env of one symbol, and this one trades "
+                f"{', '.join(traded)}; leave other_symbols out"
+            )
+        for name in others:
+            if (*traded, *others).count(name) > 1:
+                raise ValueError(
+                    f"other_symbols {list(others)} name {name} again, which episodes have anyway; "
+                    "name each symbol once, and the env's own not at all"
+                )
+        return episode
+
     @property
     def config_id(self) -> str:
         """Hash of the resolved configuration."""
         return config_id(self)
+
+    def on(self, symbol: str) -> EnvConfig:
+        """The env as training episodes have it that are played on another symbol."""
+        episode = self.episode.model_copy(update={"other_symbols": ()})
+        name = f"{self.name} on {symbol}"
+        changes = {"name": name, "symbols": (symbol,), "episode": episode}
+        return self.model_copy(update=changes)
 
     def rules(
         self,

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from mtquant.config.assemble import (
+    SMALLEST_SPLIT,
     Splits,
     assemble_tape,
     bars_per_year,
@@ -52,6 +53,8 @@ class Scenario:
         reward_scale: Reference volatility times reference leverage.
         splits: Rows of each split; None where the bars are only tested on.
         window: Bars that an env over it shows at once.
+        others: The env on each of ``episode.other_symbols``, fitted on that symbol's bars up to the
+            end of this training split, all of which are for training.
     """
 
     env: EnvConfig
@@ -60,6 +63,7 @@ class Scenario:
     reward_scale: float
     splits: Splits | None = None
     window: int = 1
+    others: tuple[Scenario, ...] = ()
 
     @classmethod
     def fit(cls, env: EnvConfig, market: MarketData, window: int = 1) -> Scenario:
@@ -78,13 +82,31 @@ class Scenario:
         splits = split_rows(len(market.panel), needed, env.split)
         train = market.panel[: splits.train[1] + 1]
         scale = reward_scale(env, train, market.specs)
-        return cls(env, market, pipeline.fit(train), scale, splits, window)
+        end = int(train.time[-1])
+        others = tuple(cls._other(env, other.until(end), window) for other in market.others)
+        return cls(env, market, pipeline.fit(train), scale, splits, window, others)
 
     @classmethod
-    def fit_all(cls, env: EnvConfig, market: MarketData) -> Scenario:
-        """One span over all bars, for agents that learn nothing from it."""
+    def _other(cls, env: EnvConfig, market: MarketData, window: int) -> Scenario:
+        """The env on another symbol, whose bars are all for training."""
+        bars = market.panel.bars[0]
+        one = env.on(bars.symbol)
+        lookback = FeaturePipeline(one.features, one.symbols).lookback
+        needed = max(lookback, look_back(one) + 1) + window - 1 + SMALLEST_SPLIT
+        if len(bars) < needed:
+            raise DataError(
+                f"{one.name}: {len(bars)} bars until {bars.when(-1)}, where training ends, are "
+                f"fewer than the {needed} that are needed; import earlier ones, or leave "
+                f"{bars.symbol} out of episode.other_symbols"
+            )
+        return cls.fit_all(one, market, window)
+
+    @classmethod
+    def fit_all(cls, env: EnvConfig, market: MarketData, window: int = 1) -> Scenario:
+        """One span over all bars, without splits."""
         fitted = FeaturePipeline(env.features, env.symbols).fit(market.panel)
-        return cls(env, market, fitted, reward_scale(env, market.panel, market.specs))
+        scale = reward_scale(env, market.panel, market.specs)
+        return cls(env, market, fitted, scale, window=window)
 
     @property
     def first_row(self) -> int:
@@ -207,10 +229,31 @@ class Scenario:
     def simulator(
         self, split: str = "train", lanes: int = 1, *, training: bool = True
     ) -> Simulator:
-        """Lanes over one split with all features, scaled, in windows."""
-        rows = self.rows(split)
-        tape = self.tape(self.features(), rows, window=self.window, training=training)
-        return Simulator(tape, lanes, bars_per_year=self.bars_per_year, reward=self.reward)
+        """Lanes over one split with all features, scaled, in windows.
+
+        Training on the training split draws other symbols, too, where the env has some.
+
+        Raises:
+            ConfigError: It has some, and the scenario was fitted without their bars.
+        """
+        tape = self._split_tape(split, training)
+        others = self._other_tapes() if training and split == "train" else []
+        pace, reward = self.bars_per_year, self.reward
+        return Simulator(tape, lanes, bars_per_year=pace, reward=reward, others=others)
+
+    def _split_tape(self, split: str, training: bool) -> Tape:
+        features, rows = self.features(), self.rows(split)
+        return self.tape(features, rows, window=self.window, training=training)
+
+    def _other_tapes(self) -> list[tuple[Tape, float]]:
+        """The tape of each other symbol, and its pace."""
+        names = self.env.episode.other_symbols
+        if len(names) != len(self.others):
+            raise ConfigError(
+                f"env {self.env.name} trains on {', '.join(names)} too, and the scenario was "
+                "fitted without their bars; fit it on what `training_market` finds"
+            )
+        return [(one._split_tape("all", True), one.bars_per_year) for one in self.others]
 
 
 def resolve_env(

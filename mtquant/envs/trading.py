@@ -9,7 +9,7 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 
-from mtquant.config.data import resolve_market
+from mtquant.config.data import resolve_market, training_market
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.risk.breaker import LEVEL_NAMES
 from mtquant.risk.reasons import REASONS
@@ -61,7 +61,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
     ## Start
 
     A random bar of the split, and with `episode.randomise` a random capital, drawdown and
-    position, all drawn from `reset(seed=...)`.
+    position, on one of `episode.other_symbols` or the env's own, all drawn from `reset(seed=...)`.
 
     ## End
 
@@ -94,8 +94,7 @@ class TradingEnv(gym.Env[Float32, Float32]):
         bound = scenario.observation_bound()
         self.observation_space = gym.spaces.Box(-bound, bound, dtype=np.float32)
         self.action_space = gym.spaces.Box(-1.0, 1.0, (len(symbols),), np.float32)
-        self._lot_steps = [spec.lot_step for spec in scenario.market.specs]
-        self._times = scenario.times
+        self._played = (scenario, *scenario.others)
         self._status = TRUNCATED
 
     def reset(
@@ -109,6 +108,9 @@ class TradingEnv(gym.Env[Float32, Float32]):
             seed_lanes(self._simulator.book, lane_seed)
         self._status = RUNNING
         observation = self._simulator.reset()[0].copy()
+        scenario = self._played[self._simulator.drawn[0]]
+        self._lot_steps = [spec.lot_step for spec in scenario.market.specs]
+        self._times = scenario.times
         show(self._simulator.book, 0, self._simulator.shown)
         return observation, self._info()
 
@@ -166,7 +168,8 @@ def make_env(
         DataError: Too few bars, or bars of another symbol or timeframe.
     """
     env = resolve_env(name_or_config, overrides)
-    return TradingEnv(Scenario.fit(env, resolve_market(env, data)), split=split, training=training)
+    market = training_market(env, data) if training else resolve_market(env, data)
+    return TradingEnv(Scenario.fit(env, market), split=split, training=training)
 
 
 def make_registered(name: str, **options: Any) -> TradingEnv:

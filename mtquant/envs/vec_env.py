@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from stable_baselines3.common.vec_env.base_vec_env import VecEnv, VecEnvStepReturn
 
-from mtquant.config.data import resolve_market
+from mtquant.config.data import resolve_market, training_market
 from mtquant.envs.scenario import Scenario, resolve_env
 from mtquant.errors import ConfigError
 from mtquant.sim.kernel import TRUNCATED
@@ -129,7 +129,8 @@ def make_vec_env(
     if n_envs < 1:
         raise ConfigError(f"n_envs = {n_envs}: a batched env needs at least one lane")
     env = resolve_env(name_or_config, overrides)
-    scenario = Scenario.fit(env, resolve_market(env, data))
+    market = training_market(env, data) if training else resolve_market(env, data)
+    scenario = Scenario.fit(env, market)
     batched = SB3VecEnv(scenario, n_envs, split=split, training=training)
     batched.seed(seed)
     return batched

@@ -35,6 +35,7 @@ NAME = r"[a-z][a-z0-9_]*"
 
 RewardFunction = Callable[[Record, Record, float, float], float]
 Float64 = npt.NDArray[np.float64]
+Mine = npt.NDArray[np.bool_] | None
 
 _registered: dict[str, CustomReward] = {}
 
@@ -55,13 +56,16 @@ class CustomReward:
 class Payer:
     """Pays the lanes of a simulator by a reward, after their step and before any starts anew."""
 
-    def __init__(self, reward: CustomReward, account: Structured, rules: Structured) -> None:
+    def __init__(
+        self, reward: CustomReward, account: Structured, rules: Structured, mine: Mine = None
+    ) -> None:
         """Compile the reward.
 
         Args:
             reward: The user's own.
             account: ``ACCOUNT[N]``, whose sums of rewards grow.
-            rules: ``RULES[1]``.
+            rules: ``RULES[1]``, such as :meth:`pay` will be given.
+            mine: As :meth:`pay` will be given.
 
         Raises:
             ConfigError: It cannot be compiled.
@@ -69,25 +73,33 @@ class Payer:
         told = np.zeros(1, ACCOUNT), np.zeros(1, RULES)
         self._name = reward.name
         self._paid = np.zeros(len(account))
-        self._places = (account, rules, *told, self._paid)
+        self._account, self._places = account, (*told, self._paid)
+        lanes = mine, 0, 0
         problem: Any = numba.core.errors.NumbaError
         try:
-            self._pay = resolved(_paying(reward.function), *self._places, 0, 0)
+            self._pay = resolved(_paying(reward.function), account, rules, *self._places, *lanes)
         except problem as error:
             reason = " ".join(str(error).split())[:300]
             raise ConfigError(f"reward '{reward.name}' cannot be compiled: {reason}") from error
 
-    def pay(self, first: int, last: int) -> Float64:
+    def pay(self, rules: Structured, mine: Mine, first: int, last: int) -> Float64:
         """Rewards of the bar just closed, float64 ``[N]``, right from lane ``first`` to ``last``.
+
+        Args:
+            rules: ``RULES[1]``.
+            mine: Whether a lane is under these rules; None if all are.
+            first: Lane.
+            last: The one after the last lane.
 
         Raises:
             ConfigError: One is no finite number.
         """
-        lane, account = self._pay(*self._places, first, last), self._places[0]
+        lane = self._pay(self._account, rules, *self._places, mine, first, last)
         if lane >= 0:
             raise ConfigError(
-                f"reward '{self._name}' is {self._paid[lane]} at row {account['cursor'][lane]} of "
-                f"the tape, in lane {lane}; it must be a finite number in every bar"
+                f"reward '{self._name}' is {self._paid[lane]} at row "
+                f"{self._account['cursor'][lane]} of the tape, in lane {lane}; it must be a finite "
+                "number in every bar"
             )
         return self._paid
 
@@ -190,15 +202,17 @@ def _paying(function: RewardFunction) -> Callable[..., int]:
         account: Structured,
         rule: Structured,
         paid: Float64,
+        mine: Mine,
         first: int,
         last: int,
     ) -> int:
         for i in range(first, last):
-            account[0], rule[0] = accounts[i], rules[0]
-            paid[i] = reward(account[0], rule[0], accounts[i]["gross"], accounts[i]["before"])
-            if not isfinite(paid[i]):
-                return i
-            accounts[i]["reward_sum"] += paid[i]
+            if mine is None or mine[i]:
+                account[0], rule[0] = accounts[i], rules[0]
+                paid[i] = reward(account[0], rule[0], accounts[i]["gross"], accounts[i]["before"])
+                if not isfinite(paid[i]):
+                    return i
+                accounts[i]["reward_sum"] += paid[i]
         return -1
 
     loop: Callable[..., int] = _compiled(pay)

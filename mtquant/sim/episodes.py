@@ -189,6 +189,16 @@ def observe(book: Book, tape: Tape, i: int, out: Float32) -> None:
 
 
 @kernel
+def keep_last(i: int, over: bool, out: Float32, final: Float32) -> int:
+    """Note what lane ``i`` has seen last, if it is ``over`` and starts anew; 1 if so."""
+    if not over:
+        return 0
+    for k in range(out.shape[1]):
+        final[i, k] = out[i, k]
+    return 1
+
+
+@kernel
 def show(book: Book, i: int, shown: Float64) -> None:
     """Write what people are told of a lane: cursor, equity, balance, level; steps and reason each.
 
@@ -238,6 +248,7 @@ def step_one(
 def step_batch(
     book: Book,
     tape: Tape,
+    mine: Bool | None,
     actions: Float32,
     out: Float32,
     final: Float32,
@@ -245,49 +256,46 @@ def step_batch(
     statuses: Int64,
     over: Bool,
 ) -> int:
-    """One bar of every lane.
+    """One bar of every lane that is on a tape; returns how many finished.
 
     Args:
-        book: State of ``N`` lanes.
+        book: State of ``N`` lanes; the sums of those that finish stay until they are reset.
         tape: Market and rules.
+        mine: Whether a lane is on the tape; None if all are.
         actions: ``[N, S]``.
         out: ``[N, W F + A]``, observations.
         final: Those of lanes that finished, for they will start anew.
         rewards: ``[N]``.
         statuses: ``[N]``.
         over: Whether the status is not RUNNING.
-
-    Returns:
-        How many finished; their sums stand in ``book.account`` until :func:`restart_finished`.
     """
-    lanes, width = actions.shape[0], tape.window * tape.features.shape[1]
+    lanes, width, finished = actions.shape[0], tape.window * tape.features.shape[1], 0
     for i in range(lanes):
-        see_next(book, tape, i, out)
+        if mine is None or mine[i]:
+            see_next(book, tape, i, out)
     for i in range(lanes):
-        rewards[i], statuses[i] = step(book, tape, i, actions)
-    finished = 0
+        if mine is None or mine[i]:
+            rewards[i], statuses[i] = step(book, tape, i, actions)
     for i in range(lanes):
-        account_features(book, tape, i, book.account[i]["cursor"], out, width)
-        over[i] = statuses[i] != RUNNING
-        if over[i]:
-            finished += 1
-            for k in range(out.shape[1]):
-                final[i, k] = out[i, k]
+        if mine is None or mine[i]:
+            account_features(book, tape, i, book.account[i]["cursor"], out, width)
+            over[i] = statuses[i] != RUNNING
+            finished += keep_last(i, over[i], out, final)
     return finished
 
 
 @kernel
-def restart_finished(book: Book, tape: Tape, statuses: Int64, out: Float32) -> None:
-    """Reset every lane whose episode ended in the last :func:`step_batch`."""
-    for i in range(statuses.shape[0]):
-        if statuses[i] != RUNNING:
-            reset_lane(book, tape, i, False)
-            observe(book, tape, i, out)
+def draw_tape(book: Book, over: Bool, tapes: int, drawn: Int64) -> None:
+    """Let every lane that is ``over`` draw on which of so many tapes its next episode is played."""
+    for i in range(over.shape[0]):
+        if over[i]:
+            drawn[i] = int(uniform(book, i) * tapes)
 
 
 @kernel
-def reset_batch(book: Book, tape: Tape, out: Float32, stagger: bool) -> None:
-    """Reset every lane and write the first observations."""
-    for i in range(out.shape[0]):
-        reset_lane(book, tape, i, stagger)
-        observe(book, tape, i, out)
+def reset_batch(book: Book, tape: Tape, chosen: Bool, out: Float32, stagger: bool) -> None:
+    """Put every lane that is ``chosen`` on a tape, and write the first observations."""
+    for i in range(chosen.shape[0]):
+        if chosen[i]:
+            reset_lane(book, tape, i, stagger)
+            observe(book, tape, i, out)

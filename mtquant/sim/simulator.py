@@ -1,7 +1,11 @@
-"""Simulator: lanes of accounts over one tape, the core object under every env and backtest."""
+"""Simulator: lanes of accounts over a tape, the core object under every env and backtest.
+
+Where it has several tapes, each episode of a lane is played on one that the lane has drawn.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -13,10 +17,10 @@ from mtquant.jit import resolved
 from mtquant.sim.account import Tape, empty_book, rearm
 from mtquant.sim.custom_reward import CustomReward, Payer
 from mtquant.sim.episodes import (
+    draw_tape,
     observe,
     open_account,
     reset_batch,
-    restart_finished,
     step_batch,
     step_one,
 )
@@ -54,7 +58,13 @@ class BatchStep(NamedTuple):
 
 
 class Simulator:
-    """``lanes`` independent accounts over one tape."""
+    """``lanes`` independent accounts over one tape, or each episode over one of several.
+
+    Attributes:
+        others: All tapes but the simulator's own, and their bars per year.
+        tapes: All of them, its own first.
+        drawn: Which of them each lane is on, int64 ``[N]``.
+    """
 
     def __init__(
         self,
@@ -63,6 +73,7 @@ class Simulator:
         *,
         bars_per_year: float = 6048.0,
         reward: CustomReward | None = None,
+        others: Sequence[tuple[Tape, float]] = (),
     ) -> None:
         """Lay out the lanes.
 
@@ -71,14 +82,14 @@ class Simulator:
             lanes: Accounts.
             bars_per_year: Of the market, for annual figures.
             reward: What pays, where the rules say that it is a reward of the user's own.
+            others: More tapes, with their bars per year; each episode of a lane draws one.
 
         Raises:
             ConfigError: The reward cannot be compiled.
         """
         symbols = tape.market.shape[1]
-        self.tape = tape
         self.lanes = lanes
-        self.bars_per_year = bars_per_year
+        self._load(tape, bars_per_year, others)
         rules = tape.rules[0]
         self.book = empty_book(lanes, symbols, rules)
         self._actions = np.zeros((lanes, symbols), np.float32)
@@ -93,7 +104,18 @@ class Simulator:
         self.shown = np.zeros(4 + 2 * symbols)
         if (reward is not None) != (rules["reward_kind"] == CUSTOM):
             raise ConfigError("a reward is handed over where the rules ask for one, and only there")
-        self._payer = Payer(reward, self.book.account, tape.rules) if reward is not None else None
+        self._payer = self._payer_by(reward) if reward is not None else None
+
+    def _payer_by(self, reward: CustomReward) -> Payer:
+        tape, mine = self._groups[0]
+        return Payer(reward, self.book.account, tape.rules, mine)
+
+    def _load(self, tape: Tape, pace: float, others: Sequence[tuple[Tape, float]]) -> None:
+        self.tape, self.others = tape, others
+        self.tapes = (tape, *(other for other, _ in others))
+        self._paces = (pace, *(other for _, other in others))
+        self.drawn = np.zeros(self.lanes, INT64)
+        self._sort_lanes()
 
     @cached_property
     def _step_one(self) -> Any:
@@ -104,16 +126,16 @@ class Simulator:
     @cached_property
     def _step_batch(self) -> Any:
         outputs = (self._buffers[0], self._final, *self._results())
-        return resolved(step_batch, self.book, self.tape, self._actions, *outputs)
+        return resolved(step_batch, self.book, *self._groups[0], self._actions, *outputs)
 
     @cached_property
-    def _restart_finished(self) -> Any:
-        statuses = self._results()[1]
-        return resolved(restart_finished, self.book, self.tape, statuses, self._buffers[0])
+    def _reset_batch(self) -> Any:
+        every = np.ones(self.lanes, BOOL)
+        return resolved(reset_batch, self.book, self.tape, every, self._buffers[0], False)
 
     @cached_property
     def _summarise(self) -> Any:
-        return resolved(summarise, self.book, 0, self.bars_per_year)
+        return resolved(summarise, self.book, 0, self._paces[0])
 
     def _results(self) -> tuple[Rewards, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Rewards, statuses and whether they are over, of every lane; the caller keeps them."""
@@ -127,14 +149,14 @@ class Simulator:
     def reset(self, *, stagger: bool = False) -> Observations:
         """Start a new episode in every lane; ``stagger`` spreads their ends."""
         out = self._next_buffer()
-        reset_batch(self.book, self.tape, out, stagger)
+        self._restart(np.ones(self.lanes, BOOL), out, stagger)
         return out
 
     def place(self, lane: int, start: int, end: int, equity: float) -> Observations:
         """Open a flat account with ``equity`` in ``lane`` at the close of bar ``start``."""
-        out = self._buffers[0]
-        open_account(self.book, self.tape, lane, start, end, equity)
-        observe(self.book, self.tape, lane, out)
+        out, tape = self._buffers[0], self._tape_of[lane]
+        open_account(self.book, tape, lane, start, end, equity)
+        observe(self.book, tape, lane, out)
         return out[lane]
 
     def rearm(self, lane: int) -> Observations:
@@ -161,14 +183,16 @@ class Simulator:
             Observation (a view that the next call overwrites), reward and status.
         """
         if isinstance(action, Target):
-            action = ask(action, self.book.positions[lane], self.tape.rules[0])
+            action = ask(action, self.book.positions[lane], self._tape_of[lane].rules[0])
         elif getattr(action, "dtype", None) is not FLOAT32 or action.shape != self._one:
             action = np.asarray(action, np.float32).reshape(self._one)
+        tape = self._tape_of[lane]
         reward, status = self._step_one(
-            self.book, self.tape, lane, action, self._actions, self._final, self.shown
+            self.book, tape, lane, action, self._actions, self._final, self.shown
         )
         if self._payer is not None:
-            reward = float(self._payer.pay(lane, lane + 1)[lane])
+            mine = self._groups[self.drawn[lane]][1]
+            reward = float(self._payer.pay(tape.rules, mine, lane, lane + 1)[lane])
         return self._seen[lane], reward, status
 
     def step(self, actions: npt.NDArray[np.float32]) -> BatchStep:
@@ -177,7 +201,7 @@ class Simulator:
         if ended:
             for i in moved.over.nonzero()[0].tolist():
                 moved.finished[i] = (self._final[i].copy(), self.summary(i))
-            self._restart_finished(self.book, self.tape, moved.statuses, moved.observations)
+            self._restart(moved.over, moved.observations, False)
         return moved
 
     def advance(self, actions: npt.NDArray[np.float32]) -> BatchStep:
@@ -186,41 +210,69 @@ class Simulator:
 
     def _move(self, actions: npt.NDArray[np.float32]) -> tuple[BatchStep, int]:
         """One bar of every lane, and how many episodes it ended."""
-        book, tape, out = self.book, self.tape, self._next_buffer()
+        ended, out = 0, self._next_buffer()
         rewards, statuses, over = self._results()
         if actions.dtype is not FLOAT32 or not actions.flags.c_contiguous:
             actions = np.ascontiguousarray(actions, np.float32)
         if actions.shape != self._actions.shape:
             raise ValueError(f"actions {actions.shape} must be {self._actions.shape}")
         results = (rewards, statuses, over)
-        ended = self._step_batch(book, tape, actions, out, self._final, *results)
-        if self._payer is not None:
-            rewards[:] = self._payer.pay(0, self.lanes)
+        for tape, mine in self._groups:
+            ended += self._step_batch(self.book, tape, mine, actions, out, self._final, *results)
+            if self._payer is not None:
+                paid = self._payer.pay(tape.rules, mine, 0, self.lanes)
+                np.copyto(rewards, paid, casting="same_kind", where=True if mine is None else mine)
         return BatchStep(out, rewards, statuses, over, {}), ended
+
+    def _restart(self, over: npt.NDArray[np.bool_], out: Observations, stagger: bool) -> None:
+        """Start new episodes; where there are several tapes, each lane draws its own."""
+        if len(self.tapes) > 1:
+            draw_tape(self.book, over, len(self.tapes), self.drawn)
+            self._sort_lanes()
+        for tape, mine in self._groups:
+            chosen = over if mine is None else over & mine
+            self._reset_batch(self.book, tape, chosen, out, stagger)
+
+    def _sort_lanes(self) -> None:
+        """Note the tape of each lane, and each tape with whether a lane is on it; None for all."""
+        self._tape_of = [self.tapes[k] for k in self.drawn.tolist()]
+        self._groups: list[tuple[Tape, npt.NDArray[np.bool_] | None]] = [(self.tape, None)]
+        if len(self.tapes) > 1:
+            self._groups = [(tape, self.drawn == k) for k, tape in enumerate(self.tapes)]
 
     def copy_lanes(
         self, source: Simulator, lanes: npt.NDArray[np.int64], to: npt.NDArray[np.int64]
     ) -> None:
-        """Put lanes ``to`` where ``lanes`` of a simulator of the same tape are."""
-        for name in KEPT:
-            getattr(self.book, name)[to] = getattr(source.book, name)[lanes]
+        """Put lanes ``to`` where ``lanes`` of a simulator of the same tapes are."""
+        theirs = source._kept()
+        for name, ours in self._kept().items():
+            ours[to] = theirs[name][lanes]
+        if len(self.tapes) > 1:
+            self._sort_lanes()
 
     def summary(self, lane: int = 0) -> EpisodeSummary:
         """The running episode of one lane."""
-        return EpisodeSummary(*self._summarise(self.book, lane, self.bars_per_year))
+        pace = self._paces[self.drawn[lane]]
+        return EpisodeSummary(*self._summarise(self.book, lane, pace))
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
         """Copies of the arrays that a resumed run needs."""
-        return {name: getattr(self.book, name).copy() for name in KEPT}
+        return {name: array.copy() for name, array in self._kept().items()}
 
     def restore(self, state: dict[str, npt.NDArray[Any]]) -> Observations:
         """Go on from :meth:`state`; returns the observations there."""
-        for name in KEPT:
-            getattr(self.book, name)[:] = state[name]
+        for name, array in self._kept().items():
+            array[:] = state[name]
+        self._sort_lanes()
         out = self._next_buffer()
-        for lane in range(self.lanes):
-            observe(self.book, self.tape, lane, out)
+        for lane, tape in enumerate(self._tape_of):
+            observe(self.book, tape, lane, out)
         return out
+
+    def _kept(self) -> dict[str, npt.NDArray[Any]]:
+        """The arrays that say where the lanes are."""
+        kept = {name: getattr(self.book, name) for name in KEPT}
+        return kept if len(self.tapes) == 1 else {**kept, "drawn": self.drawn}
 
     def _next_buffer(self) -> Observations:
         self._buffers.reverse()

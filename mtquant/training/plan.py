@@ -9,7 +9,7 @@ from typing import Any
 
 from mtquant.agents.catalogue import CHECKPOINTS, free_name
 from mtquant.backtest.report import write_whole
-from mtquant.config.data import DATA_DIR, MarketData, resolve_market
+from mtquant.config.data import DATA_DIR, MarketData, training_market
 from mtquant.config.load import env_of_symbol, load_agent, load_symbols
 from mtquant.config.schema import AgentConfig, EnvConfig
 from mtquant.envs.scenario import resolve_env
@@ -112,9 +112,9 @@ def plan_training(config: TrainingConfig) -> Plan:
         BundleError: The name is taken.
     """
     record = check_training(config)
-    market = resolve_market(record.env, config.data, config.data_dir)
-    time = market.panel.time
-    known = replace(record, fingerprints=market.fingerprints, history=(int(time[0]), int(time[-1])))
+    market = training_market(record.env, config.data, config.data_dir)
+    time, fingerprints = market.panel.time, (*market.fingerprints, *market.other_fingerprints)
+    known = replace(record, fingerprints=fingerprints, history=(int(time[0]), int(time[-1])))
     return Plan(known, market, config.out, config.runs, seeds=config.seeds)
 
 
@@ -150,8 +150,8 @@ def plan_resuming(name: str, out: Path, runs: Path) -> Plan:
         asked = checkpoint.record, 1
     record, seeds = asked
     check_places(name, out, runs)
-    market = resolve_market(record.env, data_dir=Path(record.data_dir)).between(*record.history)
-    if market.fingerprints != record.fingerprints:
+    market = training_market(record.env, data_dir=Path(record.data_dir)).between(*record.history)
+    if (*market.fingerprints, *market.other_fingerprints) != record.fingerprints:
         raise DataError(
             f"run '{name}' began with other bars than '{market.source}' holds now; restore them "
             "or start a new training"

@@ -51,6 +51,7 @@ class Probes:
             config.bars * self.lanes,
             bars_per_year=scenario.bars_per_year,
             reward=scenario.reward,
+            others=self._source.others,
         )
         shape = (config.bars, self.lanes)
         self._observations = np.zeros((*shape, self._copies.width), np.float32)

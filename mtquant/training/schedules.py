@@ -107,13 +107,10 @@ class CostRamp:
     def __init__(self, curriculum: CurriculumConfig, env: SB3VecEnv) -> None:
         self.curriculum = curriculum
         self.drawn = env.scenario.env.costs.randomise
-        self.account, tape = env.simulator.book.account, env.simulator.tape
-        self.rules, self.contracts = tape.rules[0], tape.contracts
-        self.fees = (
-            float(self.rules["commission_per_fill"]),
-            float(self.rules["commission_fraction"]),
-            self.contracts["commission"].copy(),
-        )
+        self.account, self.tapes = env.simulator.book.account, env.simulator.tapes
+        rules = self.tapes[0].rules[0]
+        self.fees = float(rules["commission_per_fill"]), float(rules["commission_fraction"])
+        self.per_step = [tape.contracts["commission"].copy() for tape in self.tapes]
         self.factor = 1.0
 
     def at(self, done: float) -> float:
@@ -131,11 +128,13 @@ class CostRamp:
         if factor != self.factor:
             self.account["cost_factor"] *= factor / self.factor
         self.factor = factor
-        self.rules["cheapest"], self.rules["dearest"] = (factor * drawn for drawn in self.drawn)
-        per_fill, fraction, per_step = self.fees
-        self.rules["commission_per_fill"] = factor * per_fill
-        self.rules["commission_fraction"] = factor * fraction
-        self.contracts["commission"] = factor * per_step
+        per_fill, fraction = self.fees
+        for tape, per_step in zip(self.tapes, self.per_step, strict=True):
+            rules = tape.rules[0]
+            rules["cheapest"], rules["dearest"] = (factor * drawn for drawn in self.drawn)
+            rules["commission_per_fill"] = factor * per_fill
+            rules["commission_fraction"] = factor * fraction
+            tape.contracts["commission"] = factor * per_step
 
 
 class Exploration:

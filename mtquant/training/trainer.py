@@ -103,6 +103,8 @@ def resume_training(
 def _run(plan: Plan, listener: Listener, clock: Now, profile: Profile | None = None) -> Bundle:
     started = clock()
     listener.on_text(f"bars     {plan.market.description}")
+    for other in plan.market.others:
+        listener.on_text(f"also     {other.panel.symbols[0]}, {other.description}")
     plan, scenario, outcome = _learn(plan, listener, profile)
     listener.on_text(outcome.sentence)
     with part_of(profile, TEST):
@@ -162,7 +164,8 @@ def _prepare(plan: Plan, listener: Listener, profile: Profile | None) -> tuple[P
     """The features, and the device that learns from them; a resumed run keeps its own."""
     with part_of(profile, FEATURES):
         scenario = Scenario.fit(plan.record.env, plan.market, plan.record.agent.window)
-        scenario.features()  # kept, for all seeds
+        for one in (scenario, *scenario.others):
+            one.features()  # kept, for all seeds
     listener.on_text(f"features {len(scenario.inputs)} columns, warm-up {scenario.first_row} bars")
     agent = plan.record.agent
     if not plan.resumed or agent.device != "auto":
@@ -215,6 +218,7 @@ def _manifest(plan: Plan, scenario: Scenario, outcome: Outcome, report: Report) 
             simulated_seed=market.simulated_seed,
             generator=market.generator,
             fingerprints=market.fingerprints,
+            other_fingerprints=market.other_fingerprints,
             splits=splits,
         ),
         "metrics": report_dict(report)["results"],
