@@ -167,7 +167,7 @@ class Simulator:
         rearm(self.book.account[lane : lane + 1])
         self.book.queue[lane] = 0
         out = self._buffers[0]
-        observe(self.book, self.tape, lane, out)
+        observe(self.book, self._tape_of[lane], lane, out)
         return out[lane]
 
     def step_lane(
