@@ -12,7 +12,7 @@ import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,13 +93,16 @@ class Journal:
             self.close()
             raise
         self._chain = Chain(self._database, self._anchor)
-        self._transaction, self._seen = self._chain.transaction, set[int]()
+        self._seen = set[int]()
         self.breaker = BreakerLog(self._database, self._transaction, self._chain.insert)
         self.switch = SwitchLog(self._database, self._transaction, self._chain.insert)
         self.counts = Counts(self._database)
         self.intents = IntentLog(
             self._database, self._transaction, self._chain.insert, self.counts.knows
         )
+
+    def _transaction(self) -> AbstractContextManager[None]:
+        return self._chain.transaction()
 
     def _open(self, durable: bool) -> None:
         try:

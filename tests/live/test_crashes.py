@@ -133,7 +133,7 @@ def undisturbed(world, tmp_path_factory):
     journal = CrashingJournal(tmp_path_factory.mktemp("whole") / "journal.db", durable=False)
     finish(world, terminal, journal)
     journal.close()
-    assert len(trades(terminal)) > BARS / 2
+    assert len(trades(terminal)) > BARS / 2 and journal.commits > BARS
     return terminal, journal
 
 
