@@ -30,7 +30,7 @@ from pydantic import ValidationError
 from mtquant.agents.base import Agent
 from mtquant.agents.contradictions import refuse_contradictions, refuse_unfit_actions
 from mtquant.agents.graph import refuse_hostile
-from mtquant.agents.manifest import POLICY, Manifest
+from mtquant.agents.manifest import POLICY, Manifest, content_hash
 from mtquant.agents.policy import OnnxPolicy
 from mtquant.agents.reading import read_plain, strict_json
 from mtquant.config.rules import STORED
@@ -143,9 +143,10 @@ def write_bundle(
         write_files(folder)
         files = {path.name: file_hash(path) for path in sorted(folder.iterdir())}
         sealed = Manifest.model_validate({**manifest, "files": files})
-        sealed = sealed.model_copy(update={"bundle_hash": sealed.expected_hash()})
+        content = sealed.model_dump(mode="json")
+        content["bundle_hash"] = content_hash(content)
         (folder / RUN).write_text(json.dumps(run, indent=2, sort_keys=True) + "\n")
-        text = json.dumps(sealed.model_dump(mode="json"), indent=2, sort_keys=True)
+        text = json.dumps(content, indent=2, sort_keys=True)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         folder.chmod(0o755)
         written = load_bundle(folder)
@@ -173,11 +174,6 @@ def load_bundle(path: str | Path) -> Bundle:
     if folder.is_symlink():
         raise BundleError(f"'{folder}' is a link; name the bundle's own folder")
     manifest = _read_manifest(manifest_path)
-    if manifest.bundle_hash != manifest.expected_hash():
-        raise BundleError(
-            f"{manifest_path}: field 'bundle_hash' does not fit the content; it was "
-            "changed after training, train again or restore it"
-        )
     if manifest.feature_code != code_digest():
         raise BundleError(
             f"{manifest_path}: field 'feature_code': the bundle's features were computed by other "
@@ -223,11 +219,17 @@ def _read_manifest(path: Path) -> Manifest:
             f"{SCHEMA_VERSION}; train again or install the version that wrote it"
         )
     try:
-        return Manifest.model_validate(content, context=STORED)
+        manifest = Manifest.model_validate(content, context=STORED)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = shown(".".join(str(part) for part in first["loc"]))
         raise BundleError(f"{path}: field '{field}': {one_line(first['msg'])}") from None
+    if manifest.bundle_hash != content_hash(content):
+        raise BundleError(
+            f"{path}: field 'bundle_hash' does not fit the content; it was changed after training, "
+            "train again or restore it"
+        )
+    return manifest
 
 
 def _verified(folder: Path, name: str, digest: str) -> bytes:

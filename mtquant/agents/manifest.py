@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    field_validator,
-    model_serializer,
-)
+from pydantic import AfterValidator, Field, field_validator
 
 from mtquant.config.schema import AgentConfig, EnvConfig, canonical_json
 from mtquant.market.model import Finite, Frozen, Name, Positive
@@ -115,14 +110,6 @@ class DataRecord(Frozen):
                 raise ValueError(f"the split {name} ends before it begins")
         return splits
 
-    @model_serializer(mode="wrap")
-    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an empty list out, so that bundles without one keep their hash."""
-        values: dict[str, Any] = written(self)
-        if not self.other_fingerprints:
-            values.pop("other_fingerprints", None)
-        return values
-
 
 class Manifest(Frozen):
     """``manifest.json``.
@@ -191,8 +178,13 @@ class Manifest(Frozen):
         """``created`` as a moment."""
         return datetime.fromisoformat(self.created)
 
-    def expected_hash(self) -> str:
-        """The bundle hash of this content."""
-        content = self.model_dump(mode="json", exclude={"name", "created", "bundle_hash"})
-        content["files"] = {POLICY: content["files"].get(POLICY)}
-        return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+def content_hash(written: Mapping[str, Any]) -> str:
+    """The bundle hash of a manifest as it is written.
+
+    Not of what it is understood as: a field that a later version adds, with a default, is in none
+    of the bundles that were made before, and they are as sound as they were.
+    """
+    content = {key: written[key] for key in written.keys() - {"name", "created", "bundle_hash"}}
+    content["files"] = {POLICY: content["files"].get(POLICY)}
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()

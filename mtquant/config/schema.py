@@ -17,10 +17,8 @@ from pydantic import (
     AliasChoices,
     BaseModel,
     Field,
-    SerializerFunctionWrapHandler,
     ValidationInfo,
     field_validator,
-    model_serializer,
     model_validator,
 )
 
@@ -53,14 +51,6 @@ class EpisodeConfig(Frozen):
     randomise: bool = True
     capital_spread: Annotated[float, Field(ge=0, le=0.9)] = 0.3
     other_symbols: tuple[Symbol, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _said(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave an empty list out, so that envs without one keep their id."""
-        values: dict[str, Any] = written(self)
-        if not self.other_symbols:
-            values.pop("other_symbols", None)
-        return values
 
 
 class SplitConfig(Frozen):

@@ -14,6 +14,7 @@ import pytest
 from mtquant.agents import bundle as bundles
 from mtquant.agents.bundle import Bundle, Manifest, load_bundle
 from mtquant.agents.catalogue import bundle_names, find_bundle, free_name, newest_bundle
+from mtquant.agents.manifest import content_hash
 from mtquant.config.schema import EnvConfig
 from mtquant.errors import BundleError, MTQuantError
 
@@ -134,6 +135,21 @@ def test_every_single_value_is_sealed(write):
             load_bundle(bundle.path)
         said = str(caught.value)
         assert "field 'bundle_hash'" in said or f"'{path[0]}" in said or "was changed" in said, path
+
+
+def test_a_bundle_from_before_a_field_is_as_sound_as_it_was(write):
+    """Its hash is of what was written; what it does not say has its default."""
+    bundle = write()
+
+    def before(manifest: dict[str, Any]) -> None:
+        del manifest["env"]["breaker"]["on_level_3"], manifest["env"]["episode"]["other_symbols"]
+        del manifest["data"]["other_fingerprints"]
+        manifest["bundle_hash"] = content_hash(manifest)
+
+    edit(bundle, before)
+    older = load_bundle(bundle.path).manifest
+    assert older.env == bundle.manifest.env and older.data == bundle.manifest.data
+    assert older.bundle_hash != bundle.manifest.bundle_hash
 
 
 DEFAULTED = {"window", "state_shape", "burn_in", "bundle_hash"}

@@ -198,9 +198,8 @@ def test_a_reward_of_ones_own_is_told_the_rules_of_the_instrument(bars):
         assert env.step(action)[1].tolist() == paid
 
 
-def test_an_env_without_other_symbols_says_nothing_of_them():
+def test_other_symbols_are_part_of_what_an_env_is():
     plain = resolve_env({**ENV, "episode": {"bars": BARS}})
-    assert "other_symbols" not in plain.model_dump_json()
     assert resolve_env(plain).config_id == plain.config_id
     told = resolve_env(ENV)
     assert EnvConfig.model_validate(told.model_dump(mode="json")) == told

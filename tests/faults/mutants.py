@@ -53,6 +53,12 @@ MUTANTS: tuple[tuple[str, str, str, str], ...] = (
     ),
     (
         GATES,
+        '    ("held", _held),\n',
+        "",
+        "faults/test_gates.py::test_B1_what_a_stop_has_closed_since_the_look_is_not_turned_round",
+    ),
+    (
+        GATES,
         '    ("one writer", _one_writer),\n',
         "",
         "faults/test_gates.py::test_E5_without_the_lock_nothing_is_sent",
