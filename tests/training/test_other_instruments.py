@@ -55,8 +55,9 @@ def test_a_bundle_names_the_bars_and_needs_them_no_more(pooled, heard, easy_bars
     assert market_of(bundle, pooled.data_dir).fingerprints == (easy_bars.fingerprint(),)
 
 
-def test_a_bundle_of_one_symbol_says_nothing_of_others(small_run):
-    assert "other_" not in small_run.bundle.manifest.model_dump_json()
+def test_a_bundle_of_one_symbol_names_no_others(small_run):
+    manifest = small_run.bundle.manifest
+    assert manifest.env.episode.other_symbols == manifest.data.other_fingerprints == ()
 
 
 def test_a_resumed_training_ends_with_the_same_bits(pooled, heard):
