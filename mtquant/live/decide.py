@@ -226,7 +226,7 @@ class Strategy:
         self, book: Book, tape: Tape, t: int, actions: Float32, bars: Sequence[Bars]
     ) -> list[str]:
         """What the pre-trade checks find against each symbol's order, in words; decides nothing."""
-        trial, told = Book._make(array.copy() for array in book), list[str]()
+        trial, told = book.copy(), list[str]()
         tally(trial, tape, 0, t)
         for s in range(len(self.specs)):
             trial.orders[0] = 0

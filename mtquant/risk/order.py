@@ -55,4 +55,4 @@ def order_of(**facts: float) -> Structured:
 @kernel
 def kept_steps(order: Record) -> int:
     """Signed lot steps that stay where an increase is denied: none of a flip."""
-    return order["held"] if order["held"] * order["target"] > 0 else 0
+    return order["held"] * (order["held"] * order["target"] > 0)

@@ -164,8 +164,6 @@ def target_steps(
         steps = 0
     target = steps if action > 0.0 else -steps
     change = abs(target - held)
-    if target * held > 0 and (
-        change <= rules["rebalance_band"] * min(largest, most) or change < rules["min_change"]
-    ):
-        return held
-    return target
+    small = change <= rules["rebalance_band"] * min(largest, most)
+    stays = (target * held > 0) & (small | (change < rules["min_change"]))
+    return held if stays else target

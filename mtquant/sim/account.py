@@ -7,7 +7,7 @@ Tape    what all lanes share and nothing changes: bars in ticks, features, contr
 from __future__ import annotations
 
 from math import floor
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +49,8 @@ class Book(NamedTuple):
             latency of whole bars.
         returns: The last ``W`` returns of each lane in a ring, float64 ``[N, W]``; no columns
             unless the reward looks back on them.
+        alone: One item where ``S`` is 1: a length of tuples is known to the compiler, see
+            :func:`symbols_of`.
     """
 
     account: Structured
@@ -58,6 +60,21 @@ class Book(NamedTuple):
     orders: Structured
     queue: npt.NDArray[np.int64] = NO_QUEUE
     returns: npt.NDArray[np.float64] = NO_WINDOW
+    alone: tuple[bool, ...] = ()
+
+    def copy(self) -> Book:
+        """The same state in arrays of its own."""
+        ours: dict[str, Any] = {name: array.copy() for name, array in self._arrays().items()}
+        return self._replace(**ours)
+
+    def become(self, other: Book) -> None:
+        """Take the state of another book of the same shape."""
+        theirs = other._arrays()
+        for name, array in self._arrays().items():
+            array[...] = theirs[name]
+
+    def _arrays(self) -> dict[str, npt.NDArray[Any]]:
+        return {name: part for name, part in self._asdict().items() if name != "alone"}
 
 
 class Tape(NamedTuple):
@@ -104,6 +121,7 @@ def empty_book(lanes: int, symbols: int, rules: Record | None = None) -> Book:
         orders=np.zeros(1, ORDER),
         queue=np.zeros((lanes, symbols * (latency + 1) if latency else 0), np.int64),
         returns=np.zeros((lanes, window)),
+        alone=(True,) if symbols == 1 else (),
     )
 
 
@@ -116,6 +134,12 @@ def rearm(account: Structured) -> None:
         account[name] = account["equity"]
     for name in ("level", "losing_run", "challenge_days"):
         account[name] = 0
+
+
+@kernel
+def symbols_of(book: Book) -> int:
+    """Of each account; a constant where it is one, so that nothing is left of loops over them."""
+    return 1 if len(book.alone) == 1 else book.positions.shape[1]
 
 
 @kernel
@@ -142,15 +166,28 @@ def entry_ticks(contract: Record, price: float) -> float:
     return float(on_entry_grid(price * contract["tick_d"] / contract["tick_n"]))
 
 
+# Which side a lane is on, and whether it is flat, no processor can guess; a wrong guess costs more
+# than all that would be skipped. So sides are reckoned with, not branched on.
+@kernel
+def side_of(steps: int) -> int:
+    """1 for a long, else -1."""
+    return 2 * (steps > 0) - 1
+
+
+@kernel
+def closing_quote(steps: int, bar: Record, bid_ticks: int) -> int:
+    """What a position would close at: a long at the bid, a short at the ask."""
+    return bid_ticks + bar["spread"] * (steps <= 0)
+
+
 @kernel
 def unrealised(position: Record, bar: Record, bid_ticks: int, value: float) -> float:
-    """Profit of a position if closed now, account currency: longs at bid, shorts at ask.
+    """Profit of a position if closed now, account currency.
 
     ``value`` is the bar's at its close or at its open, whichever is now.
     """
     steps = position["steps"]
-    exit_ticks = bid_ticks if steps > 0 else bid_ticks + bar["spread"]
-    return steps * (exit_ticks - position["entry"]) * value
+    return steps * (closing_quote(steps, bar, bid_ticks) - position["entry"]) * value
 
 
 @kernel
@@ -163,7 +200,7 @@ def step_notional(bar: Record) -> float:
 def gross_notional(book: Book, tape: Tape, i: int, t: int) -> float:
     """Notional of all positions at the close of bar ``t``, account currency."""
     gross = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         gross += abs(book.positions[i, s]["steps"]) * step_notional(tape.market[t, s])
     return gross
 
@@ -172,10 +209,9 @@ def gross_notional(book: Book, tape: Tape, i: int, t: int) -> float:
 def mark(book: Book, tape: Tape, i: int, t: int) -> float:
     """Equity at the close of bar ``t``: balance, booked swap and unrealised profit."""
     equity = book.account[i]["balance"]
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0:
-            equity += position["swap"] + unrealised(position, bar, bar["close"], bar["value"])
+        equity += position["swap"] + unrealised(position, bar, bar["close"], bar["value"])
     return equity
 
 
@@ -184,11 +220,10 @@ def margin_at_open(book: Book, tape: Tape, i: int, t: int) -> tuple[float, float
     """``(equity, margin)`` at the open of bar ``t``, account currency."""
     equity = book.account[i]["balance"]
     margin = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0:
-            value = bar["open_value"]
-            equity += position["swap"] + unrealised(position, bar, bar["open"], value)
-            a_step = bar["open"] * value * tape.contracts[s]["margin_share"]
-            margin += abs(position["steps"]) * a_step
+        value = bar["open_value"]
+        equity += position["swap"] + unrealised(position, bar, bar["open"], value)
+        a_step = bar["open"] * value * tape.contracts[s]["margin_share"]
+        margin += abs(position["steps"]) * a_step
     return equity, margin

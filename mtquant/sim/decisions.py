@@ -32,7 +32,7 @@ from mtquant.risk.sizing import (
     target_steps,
     volume_cap,
 )
-from mtquant.sim.account import Book, Float32, Tape, step_notional
+from mtquant.sim.account import Book, Float32, Tape, step_notional, symbols_of
 from mtquant.sim.facts import describe, reserve, tally
 from mtquant.sim.pending import ordered
 from mtquant.sim.protect import distance, obey, protect, reopened
@@ -177,7 +177,7 @@ def _riskiest(book: Book, tape: Tape, i: int, t: int) -> int:
     One that has not moved of late loses nothing so, and goes last.
     """
     most, symbol = -1.0, -1
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         bar, target = tape.market[t, s], book.positions[i, s]["target"]
         risk = abs(target) * bar["atr"] * bar["value"]
         if bar["tradable"] != 0 and target != 0 and risk > most:
@@ -196,7 +196,7 @@ def shed(book: Book, tape: Tape, i: int, t: int) -> None:
         t: Row of the last closed bar.
     """
     account, gross = book.account[i], 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         gross += abs(book.positions[i, s]["target"]) * step_notional(tape.market[t, s])
     while gross > account["shed_to"] * (1.0 + GRID_TOLERANCE):
         s = _riskiest(book, tape, i, t)
@@ -217,7 +217,7 @@ def shed(book: Book, tape: Tape, i: int, t: int) -> None:
 def decide_all(book: Book, tape: Tape, i: int, t: int, actions: Float32) -> None:
     """Decide every symbol of lane ``i`` at the close of bar ``t``."""
     tally(book, tape, i, t)
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         decide(book, tape, i, s, t, actions[i, s])
     if book.account[i]["level"] == LEVEL_2 and tape.rules[0]["shed"] > 0.0:
         shed(book, tape, i, t)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mtquant.jit import Record, kernel, prefetch
-from mtquant.sim.account import MOST_TICKETS, Book, Float32, Tape, round_money
+from mtquant.sim.account import MOST_TICKETS, Book, Float32, Tape, round_money, symbols_of
 from mtquant.sim.decisions import decide
 from mtquant.sim.facts import tally
 from mtquant.sim.fills import set_stops
@@ -53,7 +53,7 @@ def open_account(book: Book, tape: Tape, i: int, start: int, end: int, equity: f
     account["since_loss"], account["tickets"] = LONG_AGO, 0
     account["day_balance"], account["challenge_high"], account["challenge_days"] = equity, equity, 0
     account["gross"], account["before"] = 0.0, equity
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         clear_position(book.positions[i, s])
     for k in range(book.queue.shape[1]):
         book.queue[i, k] = 0
@@ -100,7 +100,7 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
     account["day_balance"], account["before"] = capital, capital
     account["peak"] = capital / (1.0 - _deepest_start(tape.rules[0]) * uniform(book, i))
     account["challenge_high"] = account["peak"]
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
         chance, action, age = uniform(book, i), uniform(book, i), uniform(book, i)
         tally(book, tape, i, t)
@@ -125,7 +125,7 @@ def start_with(book: Book, i: int, s: int, steps: int, ticks: int) -> None:
         ticket = book.tickets[i, s * MOST_TICKETS]
         ticket["number"], ticket["steps"] = account["tickets"], steps
         ticket["entry"], ticket["swap"] = float(ticks), 0.0
-    slots = book.queue.shape[1] // book.positions.shape[1]
+    slots = book.queue.shape[1] // symbols_of(book)
     for k in range(s * slots, (s + 1) * slots):
         book.queue[i, k] = steps
 
@@ -210,7 +210,7 @@ def show(book: Book, i: int, shown: Float64) -> None:
     account = book.account[i]
     shown[0], shown[1] = account["cursor"], account["equity"]
     shown[2], shown[3] = account["balance"], account["level"]
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position = book.positions[i, s]
         shown[4 + 2 * s], shown[5 + 2 * s] = position["steps"], position["reason"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mtquant.jit import kernel
-from mtquant.sim.account import Book, Tape, step_notional
+from mtquant.sim.account import Book, Tape, step_notional, symbols_of
 from mtquant.sim.pending import increase, on_its_way, ordered
 
 ONE_BYTE, FIVE_DAYS = 255, 5
@@ -14,7 +14,7 @@ def tally(book: Book, tape: Tape, i: int, t: int) -> None:
     """Sum up what is held and on its way at the close of bar ``t``, before the first decision."""
     account = book.account[i]
     gross, margin, spent, count, orders = 0.0, 0.0, 0.0, 0, 0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, unit = book.positions[i, s], step_notional(tape.market[t, s])
         planned = position["steps"]
         if book.queue.shape[1] > 0:
@@ -22,11 +22,10 @@ def tally(book: Book, tape: Tape, i: int, t: int) -> None:
             spent += opened * unit
             orders += increases
         position["planned"] = planned
-        if planned != 0:
-            notional = abs(planned) * unit
-            gross += notional
-            margin += notional * tape.contracts[s]["margin_share"]
-            count += 1
+        notional = abs(planned) * unit
+        gross += notional
+        margin += notional * tape.contracts[s]["margin_share"]
+        count += planned != 0
     account["reserved"], account["reserved_margin"] = gross, margin
     account["reserved_open"] = count
     account["reserved_spent"], account["reserved_orders"] = spent, orders
@@ -39,24 +38,20 @@ def reserve(book: Book, tape: Tape, i: int, s: int, t: int) -> None:
     target, planned = position["target"], position["planned"]
     unit = step_notional(tape.market[t, s])
     opened = increase(ordered(book, i, s, t), target)
-    if opened > 0:
-        account["reserved_spent"] += opened * unit
-        account["reserved_orders"] += 1
-    more = abs(target) - abs(planned)
-    if more > 0:
-        notional = more * unit
-        account["reserved"] += notional
-        account["reserved_margin"] += notional * tape.contracts[s]["margin_share"]
-        if planned == 0:
-            account["reserved_open"] += 1
-        position["planned"] = target
+    account["reserved_spent"] += opened * unit
+    account["reserved_orders"] += opened > 0
+    more = max(abs(target) - abs(planned), 0)
+    account["reserved"] += more * unit
+    account["reserved_margin"] += more * unit * tape.contracts[s]["margin_share"]
+    account["reserved_open"] += (more > 0) & (planned == 0)
+    position["planned"] = target if more > 0 else planned
 
 
 @kernel(rare=True)
 def _class_gross(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
     """Gross notional of the other symbols of the same asset class."""
     gross = 0.0
-    for o in range(book.positions.shape[1]):
+    for o in range(symbols_of(book)):
         if o != s and tape.contracts[o]["asset_class"] == tape.contracts[s]["asset_class"]:
             gross += abs(book.positions[i, o]["planned"]) * step_notional(tape.market[t, o])
     return gross
@@ -65,7 +60,7 @@ def _class_gross(book: Book, tape: Tape, i: int, s: int, t: int) -> float:
 @kernel(rare=True)
 def _same_bet(book: Book, tape: Tape, i: int, s: int, t: int, side: int) -> float:
     """Largest correlation with another position, counted positive where both win together."""
-    largest, symbols = 0.0, book.positions.shape[1]
+    largest, symbols = 0.0, symbols_of(book)
     for o in range(symbols):
         steps = 0 if o == s else book.positions[i, o]["planned"]
         if steps != 0:

@@ -12,9 +12,11 @@ from mtquant.sim.account import (
     MOST_TICKETS,
     Book,
     Tape,
+    closing_quote,
     on_entry_grid,
     price_of,
     round_money,
+    side_of,
     unrealised,
 )
 from mtquant.sim.costs import commission_of, fill_ticks, paid_ticks, row_before
@@ -26,15 +28,13 @@ TRADES_A_BYTE = 255
 def count_trip(book: Book, i: int, result: float) -> None:
     """Enter a finished round trip into the account's record."""
     account = book.account[i]
+    won, since = result > 0.0, account["since_loss"]
     account["trades"] += 1
-    if result > 0.0:
-        account["wins"] += 1
-        account["gain_sum"] += result
-        account["losing_run"] = 0
-    else:
-        account["loss_sum"] -= result
-        account["losing_run"] += 1
-        account["since_loss"] = 0
+    account["wins"] += won
+    account["gain_sum"] += max(result, 0.0)
+    account["loss_sum"] -= min(result, 0.0)
+    account["losing_run"] = 0 if won else account["losing_run"] + 1
+    account["since_loss"] = since if won else 0
 
 
 @kernel
@@ -104,12 +104,10 @@ def _write_deal(
         account["balance"] = round_money(account["balance"] + money, rules["money_scale"])
     account["traded"] += notional
     account["commission"] += commission
-    if steps > 0:
-        account["spread_cost"] += size * spread
+    account["spread_cost"] += size * spread * (steps > 0)
     account["slippage_cost"] += size * slippage
-    if closing == 0:
-        account["orders_today"] += 1
-        account["spent_today"] += notional
+    account["orders_today"] += 1 - closing
+    account["spent_today"] += (1 - closing) * notional
     deal = book.deals[i, account["n_deals"]]
     account["n_deals"] += 1
     deal["bar"], deal["symbol"], deal["steps"] = t, s, steps
@@ -230,36 +228,30 @@ def _sum_tickets(book: Book, i: int, s: int) -> None:
 @kernel
 def stop_passed(position: Record, bar: Record) -> bool:
     """Whether the open lies at or beyond the position's own stop."""
-    if position["stop"] == 0:
-        return False
-    if position["steps"] > 0:
-        return bar["open"] <= position["stop"]
-    return bar["open"] + bar["spread"] >= position["stop"]
+    away = closing_quote(position["steps"], bar, bar["open"]) - position["stop"]
+    return (position["stop"] != 0) & (side_of(position["steps"]) * away <= 0)
 
 
 @kernel
 def stop_refused(position: Record, contract: Record, bar: Record) -> bool:
     """Whether no broker takes the position's stop at the open: passed, or nearer than allowed."""
-    side = 1 if position["steps"] > 0 else -1
-    quoted = bar["open"] if side > 0 else bar["open"] + bar["spread"]
+    side = side_of(position["steps"])
+    quoted = closing_quote(side, bar, bar["open"])
     return side * (quoted - position["stop"]) < max(contract["stops_ticks"], 1)
 
 
 @kernel
 def take_passed(position: Record, bar: Record) -> bool:
     """Whether the open lies at or beyond the position's own target."""
-    if position["take"] == 0:
-        return False
-    if position["steps"] > 0:
-        return bar["open"] >= position["take"]
-    return bar["open"] + bar["spread"] <= position["take"]
+    away = closing_quote(position["steps"], bar, bar["open"]) - position["take"]
+    return (position["take"] != 0) & (side_of(position["steps"]) * away >= 0)
 
 
 @kernel
 def set_stops(position: Record, bar: Record, bid_ticks: int) -> None:
     """One stop and one target for the whole position, counted from the quote without slippage."""
-    side = 1 if position["steps"] > 0 else -1
-    quoted = bid_ticks if side > 0 else bid_ticks + bar["spread"]
+    side = side_of(position["steps"])
+    quoted = closing_quote(side, bar, bid_ticks)
     stop, take = position["stop_distance"], position["take_distance"]
     position["stop"] = max(quoted - side * stop, 0) if stop != 0 else 0
     position["take"] = max(quoted + side * take, 0) if take != 0 else 0

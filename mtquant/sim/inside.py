@@ -11,7 +11,15 @@ from math import ceil, floor
 
 from mtquant.jit import Record, kernel
 from mtquant.risk.reasons import STOP, STOP_OUT, TAKE_PROFIT
-from mtquant.sim.account import MOST_TICKETS, Book, Tape, round_money
+from mtquant.sim.account import (
+    MOST_TICKETS,
+    Book,
+    Tape,
+    closing_quote,
+    round_money,
+    side_of,
+    symbols_of,
+)
 from mtquant.sim.costs import nightly_swap
 from mtquant.sim.fills import book_deal, reduce, take_passed
 from mtquant.sim.orders import PATH_TOLERANCE
@@ -35,41 +43,47 @@ def lowest(bar: Record) -> int:
 @kernel
 def worst_ticks(position: Record, bar: Record) -> int:
     """The bid inside the bar that hurts the position most."""
-    return lowest(bar) if position["steps"] > 0 else highest(bar)
+    low, high = lowest(bar), highest(bar)
+    return low if position["steps"] > 0 else high
+
+
+@kernel
+def best_ticks(position: Record, bar: Record) -> int:
+    """The bid inside the bar that helps the position most."""
+    low, high = lowest(bar), highest(bar)
+    return high if position["steps"] > 0 else low
 
 
 @kernel
 def ask_spread(position: Record, bar: Record) -> int:
     """What lies between the bid and the quote at which the position would close."""
-    return 0 if position["steps"] > 0 else bar["spread"]
+    return closing_quote(position["steps"], bar, 0)
 
 
 @kernel
 def stop_bid(position: Record, bar: Record) -> int:
     """The bid at which the stop fills, the open if that lies beyond; -1 if it is not hit."""
-    stop, spread = position["stop"], ask_spread(position, bar)
-    if stop == 0:
-        return -1
-    if position["steps"] > 0:
-        return min(bar["open"], stop) if lowest(bar) <= stop else -1
-    return max(bar["open"], stop - spread) if highest(bar) + spread >= stop else -1
+    side, level = side_of(position["steps"]), position["stop"] - ask_spread(position, bar)
+    hit = side * (worst_ticks(position, bar) - level) <= 0
+    if hit & (position["stop"] != 0):
+        return side * min(side * bar["open"], side * level)
+    return -1
 
 
 @kernel
 def take_bid(position: Record, bar: Record) -> int:
     """The bid at which the target fills, the open if that is better; -1 if it is not reached."""
-    take, spread = position["take"], ask_spread(position, bar)
-    if take == 0:
-        return -1
-    if position["steps"] > 0:
-        return max(bar["open"], take) if highest(bar) >= take else -1
-    return min(bar["open"], take - spread) if lowest(bar) + spread <= take else -1
+    side, level = side_of(position["steps"]), position["take"] - ask_spread(position, bar)
+    reached = side * (best_ticks(position, bar) - level) >= 0
+    if reached & (position["take"] != 0):
+        return side * max(side * bar["open"], side * level)
+    return -1
 
 
 @kernel
 def bar_side(position: Record) -> None:
     """Close the side of a position that its stop ends to new ones for a while."""
-    position["barred_side"] = 1 if position["steps"] > 0 else -1
+    position["barred_side"] = side_of(position["steps"])
     position["barred_bars"] = -1  # the stop's own bar does not count
 
 
@@ -89,11 +103,11 @@ def exit_position(
 
 @kernel
 def _opening_targets(book: Book, tape: Tape, i: int, t: int) -> float:
-    """Close what opens beyond its target."""
+    """Close what opens beyond its target; who is flat has neither target nor stop."""
     gross = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0 and bar["tradable"] != 0 and take_passed(position, bar):
+        if take_passed(position, bar) and bar["tradable"] != 0:
             gross += exit_position(book, tape, i, s, t, bar["open"], TAKE_PROFIT)
     return gross
 
@@ -102,9 +116,9 @@ def _opening_targets(book: Book, tape: Tape, i: int, t: int) -> float:
 def _hit_levels(book: Book, tape: Tape, i: int, t: int) -> float:
     """Close what hits its stop, and of the rest what reaches its target."""
     gross = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0 and bar["tradable"] != 0:
+        if bar["tradable"] != 0:
             bid = stop_bid(position, bar)
             if bid >= 0:
                 gross += exit_position(book, tape, i, s, t, bid, STOP)
@@ -119,12 +133,9 @@ def _hit_levels(book: Book, tape: Tape, i: int, t: int) -> float:
 def _fall(book: Book, tape: Tape, i: int, t: int) -> float:
     """How much equity is lost on the whole way from the open to the worst prices."""
     lost = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0:
-            lost -= (
-                position["steps"] * (worst_ticks(position, bar) - bar["open"]) * bar["open_value"]
-            )
+        lost -= position["steps"] * (worst_ticks(position, bar) - bar["open"]) * bar["open_value"]
     return lost
 
 
@@ -141,9 +152,9 @@ def least_equity(book: Book, tape: Tape, i: int) -> float:
 def _next_stop(book: Book, tape: Tape, i: int, t: int) -> tuple[float, int]:
     """``(share of the way, symbol)`` of the first protective stop that is hit on it."""
     first, symbol = NEVER, -1
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
-        if position["steps"] != 0 and bar["tradable"] != 0:
+        if bar["tradable"] != 0:
             bid = stop_bid(position, bar)
             if bid >= 0:
                 whole = worst_ticks(position, bar) - bar["open"]
@@ -178,7 +189,7 @@ def _losing_ticket(book: Book, i: int, s: int, quoted: int) -> tuple[float, int]
 def _largest_loser(book: Book, tape: Tape, i: int, t: int, way: float) -> tuple[int, int]:
     """``(symbol, column of the ticket)`` of what has lost most money at a share of the way."""
     least, symbol, column = 0.0, -1, 0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
         if position["steps"] == 0 or bar["tradable"] == 0:
             continue
@@ -264,7 +275,7 @@ def inside_bar(book: Book, tape: Tape, i: int, t: int) -> tuple[float, bool]:
 def carry(book: Book, tape: Tape, i: int, t: int) -> None:
     """Book the rollovers of bar ``t`` on what survived it."""
     rules, account = tape.rules[0], book.account[i]
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar, contract = book.positions[i, s], tape.market[t, s], tape.contracts[s]
         if position["steps"] == 0 or bar["nights"] == 0:
             continue

@@ -33,6 +33,7 @@ from mtquant.sim.account import (
     gross_notional,
     margin_at_open,
     mark,
+    symbols_of,
 )
 from mtquant.sim.decisions import decide_all
 from mtquant.sim.fills import stop_refused
@@ -101,12 +102,10 @@ def _ends_challenge(account: Record, rules: Record, equity: float) -> bool:
 def close_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     """Mark at the close of bar ``t``, age the positions and let the breaker judge."""
     account, rules = book.account[i], tape.rules[0]
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position = book.positions[i, s]
-        if position["steps"] != 0:
-            position["age"] += 1
-        if position["barred_side"] != 0:
-            position["barred_bars"] += 1
+        position["age"] += position["steps"] != 0
+        position["barred_bars"] += position["barred_side"] != 0
     equity = mark(book, tape, i, t)
     account["cursor"] = t
     account["since_loss"] += 1
@@ -131,7 +130,7 @@ def _was_braked(account: Record, rules: Record) -> bool:
 def _gross_gap(book: Book, tape: Tape, i: int, t: int) -> float:
     """Held position times the change of bid from the close of bar ``t - 1`` to the open of t."""
     gross = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         bar = tape.market[t, s]
         move = bar["open"] - tape.market[t - 1, s]["close"]
         gross += book.positions[i, s]["steps"] * move * bar["open_value"]
@@ -142,7 +141,7 @@ def _gross_gap(book: Book, tape: Tape, i: int, t: int) -> float:
 def _gross_bar(book: Book, tape: Tape, i: int, t: int) -> float:
     """Held position times the change of bid inside bar ``t``."""
     gross = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         bar = tape.market[t, s]
         gross += book.positions[i, s]["steps"] * (bar["close"] - bar["open"]) * bar["value"]
     return gross
@@ -156,7 +155,7 @@ def trade(book: Book, tape: Tape, i: int, t: int) -> float:
         Money that late fills missed of the bar's move (or were spared), bid to bid.
     """
     missed = 0.0
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar = book.positions[i, s], tape.market[t, s]
         target = due = position["target"]
         if book.queue.shape[1] > 0:
@@ -226,8 +225,7 @@ def _count(book: Book, tape: Tape, i: int, t: int, before: float, reward: float)
     account["reward_sum"] += reward
     account["return_sum"] += change
     account["return_square_sum"] += change * change
-    if change < 0.0:
-        account["downside_square_sum"] += change * change
+    account["downside_square_sum"] += change * min(change, 0.0)
     account["high_water"] = max(account["high_water"], equity)
     drawdown = 1.0 - equity / account["high_water"]
     account["max_drawdown"] = max(account["max_drawdown"], drawdown)

@@ -5,7 +5,16 @@ from __future__ import annotations
 from math import sqrt
 
 from mtquant.jit import Record, kernel
-from mtquant.sim.account import SMALLEST_EQUITY, Book, Float32, Tape, unrealised
+from mtquant.sim.account import (
+    SMALLEST_EQUITY,
+    Book,
+    Float32,
+    Tape,
+    closing_quote,
+    side_of,
+    symbols_of,
+    unrealised,
+)
 from mtquant.sim.decisions import began_at, steps_at_full_size
 
 SYMBOL_FEATURES = (
@@ -53,7 +62,7 @@ def stop_room(position: Record, bar: Record) -> float:
     """Distance of the stop from the close in ATR, squashed; 1 without a stop."""
     if position["stop"] == 0:
         return 1.0
-    quote = bar["close"] if position["steps"] > 0 else bar["close"] + bar["spread"]
+    quote = closing_quote(position["steps"], bar, bar["close"])
     away = abs(quote - position["stop"])
     return away / (away + bar["atr"]) if away > 0 else 0.0
 
@@ -63,7 +72,7 @@ def action_of(steps: int, full: float) -> float:
     """The action that holds these lot steps: the middle of those that do, at most full size."""
     held = abs(steps) + 0.5
     size = held / full if held < full else 1.0
-    return size if steps > 0 else -size
+    return side_of(steps) * size
 
 
 @kernel
@@ -105,7 +114,7 @@ def account_features(book: Book, tape: Tape, i: int, t: int, out: Float32, offse
     account, rules = book.account[i], tape.rules[0]
     equity = max(account["equity"], SMALLEST_EQUITY)
     k, began = offset, began_at(account, t)
-    for s in range(book.positions.shape[1]):
+    for s in range(symbols_of(book)):
         position, bar, full = book.positions[i, s], tape.market[t, s], 0.0
         if position["steps"] != 0:
             first = tape.market[began, s]

@@ -49,7 +49,7 @@ def refused(book: Book, tape: Tape, i: int, s: int, t: int, opening: int, bid_ti
     account, position, bar = book.account[i], book.positions[i, s], tape.market[t, s]
     if bar["banded"] != 0:
         return bar["banded"]
-    if position["steps"] != 0 and (stop_passed(position, bar) or take_passed(position, bar)):
+    if stop_passed(position, bar) or take_passed(position, bar):
         return PASSED
     if book.tickets.shape[1] > 0 and position["tickets"] >= MOST_TICKETS:
         return TOO_MANY_TICKETS
@@ -122,9 +122,9 @@ def execute(book: Book, tape: Tape, i: int, s: int, t: int, steps: int, reason: 
     if tape.market[t, s]["tradable"] == 0:
         position["reason"] = NOT_TRADABLE
         return 0
-    held, closing = position["steps"], 0
-    if held * steps < 0:
-        closing = steps if abs(steps) <= abs(held) else -held
+    held = position["steps"]
+    closing = min(max(steps, min(-held, 0)), max(-held, 0))  # those that only reduce
+    if closing != 0:
         done = _close_legs(book, tape, i, s, t, closing, reason)
         if done != closing:
             return done

@@ -8,7 +8,7 @@ without any check.
 from __future__ import annotations
 
 from mtquant.jit import kernel
-from mtquant.sim.account import Book
+from mtquant.sim.account import Book, symbols_of
 
 
 @kernel
@@ -20,7 +20,7 @@ def whole_bars(book: Book, i: int) -> int:
 @kernel
 def _slot(book: Book, s: int, t: int) -> int:
     """Where the target is kept that was decided for bar ``t``."""
-    slots = book.queue.shape[1] // book.positions.shape[1]
+    slots = book.queue.shape[1] // symbols_of(book)
     return s * slots + t % slots
 
 
@@ -35,7 +35,7 @@ def ordered(book: Book, i: int, s: int, t: int) -> int:
 @kernel
 def increase(held: int, target: int) -> int:
     """Lot steps that going from ``held`` to ``target`` opens; all of them after a flip."""
-    return max(abs(target) - (abs(held) if held * target > 0 else 0), 0)
+    return max(abs(target) - abs(held) * (held * target > 0), 0)
 
 
 @kernel(rare=True)
@@ -69,7 +69,7 @@ def send(book: Book, i: int, s: int, t: int, target: int) -> int:
 @kernel(rare=True)
 def call_off(book: Book, i: int, s: int) -> None:
     """A position is closed unasked: what is on its way to its side would open it anew."""
-    steps, slots = book.positions[i, s]["steps"], book.queue.shape[1] // book.positions.shape[1]
+    steps, slots = book.positions[i, s]["steps"], book.queue.shape[1] // symbols_of(book)
     for k in range(s * slots, (s + 1) * slots):
         if book.queue[i, k] * steps > 0:
             book.queue[i, k] = 0

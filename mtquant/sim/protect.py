@@ -10,6 +10,7 @@ from math import ceil, floor
 
 from mtquant.jit import Record, kernel
 from mtquant.risk.sizing import GRID_TOLERANCE
+from mtquant.sim.account import closing_quote, side_of
 from mtquant.sim.costs import round_up
 
 
@@ -52,8 +53,8 @@ def protect(position: Record, contract: Record, bar: Record, rules: Record) -> N
         bar: The bar that has closed.
         rules: With the stop rules, distances in ATR.
     """
-    side = 1 if position["steps"] > 0 else -1
-    quoted = bar["close"] if side > 0 else bar["close"] + bar["spread"]
+    side = side_of(position["steps"])
+    quoted = closing_quote(side, bar, bar["close"])
     nearest = max(contract["stops_ticks"], 1)
     won = side * (quoted - position["entry"])
     if rules["partial_at"] > 0.0 and _close_part(position, rules, contract["min_steps"], won):
@@ -94,8 +95,8 @@ def obey(position: Record, contract: Record, bar: Record) -> None:
         away = max(round_up(stop), nearest)
         position["stop_distance"] = _nearer(position["stop_distance"], away)
         if position["steps"] != 0 and bar["tradable"] != 0:
-            side = 1 if position["steps"] > 0 else -1
-            quoted = bar["close"] if side > 0 else bar["close"] + bar["spread"]
+            side = side_of(position["steps"])
+            quoted = closing_quote(side, bar, bar["close"])
             _tighten(position, side, quoted, nearest, quoted - side * away)
 
 

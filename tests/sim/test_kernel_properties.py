@@ -54,9 +54,9 @@ def run(tape: Tape, actions: np.ndarray) -> list[Step]:
     simulator.place(0, 3, len(tape.market) - 1, tape.rules["capital"][0])
     steps: list[Step] = []
     for t in range(4, len(tape.market)):
-        before = Book(*(part.copy() for part in simulator.book))
+        before = simulator.book.copy()
         _, reward, status = simulator.step_lane(0, actions[t - 1][None])
-        after = Book(*(part.copy() for part in simulator.book))
+        after = simulator.book.copy()
         steps.append(Step(t, before, after, reward, status))
         if status != RUNNING:
             break
@@ -144,7 +144,7 @@ def test_an_increase_never_ends_above_the_maximum_exposure(random_tape, seed, sy
     for step_ in run(tape, actions):
         t = step_.bar - 1
         held = step_.before.positions["steps"][0]
-        book = Book(*(part.copy() for part in step_.before))
+        book = step_.before.copy()
         decide_all(book, tape, 0, t, actions[t : t + 1])
         target = book.positions["target"][0]
         step_notional = prices(tape, t, "close") * value_per_step(tape, t)

@@ -98,9 +98,9 @@ def play(tape: Tape, seed: int, factor: float) -> list[tuple[int, Book, Book, fl
     for t in range(4, len(tape.market)):
         action = rng.uniform(-1.3, 1.3, tape.market.shape[1])
         action[rng.random(action.size) < 0.2] = rng.choice([0.0, np.nan])
-        before = Book(*(part.copy() for part in simulator.book))
+        before = simulator.book.copy()
         _, reward, status = simulator.step_lane(0, action.astype(np.float32))
-        steps.append((t, before, Book(*(part.copy() for part in simulator.book)), reward))
+        steps.append((t, before, simulator.book.copy(), reward))
         if status != RUNNING:
             break
     return steps

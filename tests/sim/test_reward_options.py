@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mtquant.sim.account import Book, empty_book
+from mtquant.sim.account import empty_book
 from mtquant.sim.observation import account_features
 from mtquant.sim.reward import REWARDS, other_reward
 from mtquant.sim.simulator import Simulator
@@ -157,7 +157,7 @@ def test_the_kernel_pays_the_chosen_reward(random_tape, kind):
     tape, plain = random_tape(3, 1, **rules), random_tape(3, 1)
     ours, default = Simulator(tape), Simulator(plain)
     ours.book = ours.book._replace(returns=np.zeros((1, 3)))
-    shadow = Book(*(part.copy() for part in ours.book))
+    shadow = ours.book.copy()
     for simulator in (ours, default):
         simulator.place(0, 3, len(tape.market) - 1, 10_000.0)
     for bar, action in enumerate(np.random.default_rng(1).uniform(-1, 1, 30)):

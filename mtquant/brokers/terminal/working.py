@@ -214,10 +214,9 @@ def worse_way(
     low, high = int(lowest(bar)), int(highest(bar))
     tried = []
     for turns in ((first, low, high, last), (first, high, low, last)):
-        trial = Book._make(array.copy() for array in book)
+        trial = book.copy()
         happened = Way(trial, tape, s, t).walk(orders, turns)
         tried.append((float(mark(trial, tape, 0, t)), trial, happened))
     _, trial, happened = min(tried, key=lambda one: one[0])
-    for array, result in zip(book, trial, strict=True):
-        array[...] = result
+    book.become(trial)
     return happened
