@@ -60,6 +60,7 @@ def main() -> int:
     parser.add_argument("--random", type=int, default=75_000)
     parser.add_argument("--calls", type=int, default=30, help="of which all pairs are played")
     parser.add_argument("--from-call", type=int, default=25)
+    parser.add_argument("--skip", type=int, default=0, help="so many of them, played before")
     parser.add_argument("--pairs", type=int, default=0, help="at any calls, by chance")
     parser.add_argument("--singles", type=int, default=10**9)
     parser.add_argument("--workers", type=int, default=2)
@@ -73,7 +74,7 @@ def main() -> int:
     among = range(options.from_call, options.from_call + options.calls)
     kinds = {
         "single": schedules.single_plans(rng, options.singles, options.on),
-        "all pairs": schedules.all_pairs(among, options.on),
+        "all pairs": islice(schedules.all_pairs(among, options.on), options.skip, None),
         "pair": schedules.pair_plans(rng, options.pairs, options.on),
         "random": schedules.random_plans(rng, options.random, options.on),
     }
