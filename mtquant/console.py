@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from types import TracebackType
+from typing import NoReturn
 
 import typer
 from rich.console import Console
@@ -21,28 +23,33 @@ from rich.progress import Task as RichTask
 from rich.text import Text
 
 from mtquant.backtest.report import Report, console_table
-from mtquant.errors import MTQuantError
+from mtquant.errors import MTQuantError, one_line
 
 USER_ERROR, INTERRUPTED = 2, 130
+_MOST_LETTERS = 1000  # of an error
 
 
 def run_app(app: typer.Typer) -> None:
     """Run a command line; a mistake of the user's is one sentence and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a letter that it lacks ends no trading
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except MTQuantError as error:
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(USER_ERROR)
+        _refuse(str(error))
     except OSError as error:
-        place = f" '{error.filename}'" if error.filename else ""
-        reason = error.strerror or str(error)
-        Console(stderr=True).print(
-            f"error: cannot use{place}: {reason}; choose another place", style="red", markup=False
-        )
-        sys.exit(USER_ERROR)
+        place = f" '{one_line(str(error.filename))}'" if error.filename else ""
+        _refuse(f"cannot use{place}: {error.strerror or error}; choose another place")
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted")
         sys.exit(INTERRUPTED)
+
+
+def _refuse(told: str) -> NoReturn:
+    sentence = f"error: {one_line(told, _MOST_LETTERS)}"
+    Console(stderr=True).print(sentence, style="red", markup=False, soft_wrap=True)
+    sys.exit(USER_ERROR)
 
 
 class _FramesPerSecond(ProgressColumn):

@@ -5,7 +5,6 @@ None of them needs the runner: the kill switch is files, and the journal is read
 
 from __future__ import annotations
 
-import glob
 import os
 import sqlite3
 import time
@@ -58,8 +57,9 @@ def kill(
         _must_exist(journal)
         journals.append(journal)
     if account is not None:  # a journal without a row is of a runner that may be about to begin
-        found = sorted(LIVE.glob(f"{glob.escape(account)}-*/{JOURNAL_NAME}"))
-        journals += [one for one in found if not _of_another(one, account)]
+        found = sorted(LIVE.glob(f"*/{JOURNAL_NAME}"))
+        begun = [one for one in found if one.parent.name.startswith(f"{account}-")]
+        journals += [one for one in begun if not _of_another(one, account)]
     for one in journals:  # first, for that needs nobody's answer
         switch = KillSwitch(one)
         try:

@@ -125,6 +125,13 @@ def test_E1_a_kill_of_an_account_reaches_its_runners_and_its_bridge(bridge, desk
     assert bridge.supervisor.switch.state().form is Form.REDUCE
 
 
+def test_a_kill_of_an_account_that_is_a_path_is_refused(bridge, desk, mtquant):
+    for name in ("/etc", "../far", "far-gold-1/../far", "*"):
+        done = mtquant("kill", "--account", name)
+        assert done.code == 2 and "unknown account" in done.err
+    assert form_of(desk, "far-gold-1") is Form.ARMED
+
+
 def test_E1_a_kill_of_an_account_leaves_one_alone_whose_name_begins_alike(bridge, desk, mtquant):
     listed = yaml.safe_load((desk / "configs/brokers.yaml").read_text())
     listed["far-east"] = listed["near"] | {"login": 8}
