@@ -30,7 +30,7 @@ from mtquant.brokers.odd import number, understood, whole
 from mtquant.brokers.orders import OpenOrder
 from mtquant.brokers.reading import LOST
 from mtquant.errors import BrokerUnavailable, ConfigError, DataError, RiskHalt
-from mtquant.market.bars import Bars
+from mtquant.market.bars import Bars, Int
 from mtquant.market.clock import DAY_NS, HOUR_NS, SECOND_NS, Clock
 from mtquant.market.timeframe import Timeframe
 
@@ -194,7 +194,7 @@ class MT5Adapter(MT5Orders):
             bars = bars_of(rows, instrument, timeframe, self._clock)
         if known_ns is None:
             return bars
-        return bars.between(None, known_ns - timeframe.nanoseconds + 1)[-count:]
+        return bars[: int(np.searchsorted(self._ends(bars), known_ns, side="right"))][-count:]
 
     def tick_time_ns(self, instrument: Instrument, now_ns: int) -> int:
         """When the symbol was quoted last, see :meth:`mtquant.brokers.base.Broker.tick_time_ns`."""
@@ -202,6 +202,13 @@ class MT5Adapter(MT5Orders):
             seconds = whole(self._read("symbol_info_tick", instrument.broker_name).time)
             earlier, later = self._instants(seconds)
         return later if later <= now_ns else earlier
+
+    def _ends(self, bars: Bars) -> Int:
+        """When bars are over; a day of the server's lasts 25 hours where its clock goes back."""
+        length = bars.timeframe.nanoseconds
+        if length <= HOUR_NS:
+            return bars.time + length
+        return self._clock.locate(self._clock.from_utc(bars.time) + length).utc
 
     def _listed(self, record: Callable[[Any], T], function: str, *args: object) -> tuple[T, ...]:
         """Records of what a read lists; what a terminal lists twice is there once.

@@ -73,8 +73,7 @@ class Feed:
             window.reaching(self._broker, oldest, known) if one.symbol in self._related else one
             for window, one in zip(self._windows, bars, strict=True)
         ]
-        context = [w.reaching(self._broker, oldest, newest + self._bar_ns) for w in self._context]
-        return bars, context
+        return bars, self._context_until(newest, oldest)
 
     def newest(self) -> list[Bars] | None:
         """The newest closed bars, decided or not; None where history is too short.
@@ -89,10 +88,19 @@ class Feed:
         bars = [window.update(self._broker, known_ns) for window in self._windows]
         return None if min(map(len, bars)) < self._strategy.bars_needed else bars
 
+    def _context_until(self, newest_ns: int, oldest_ns: int) -> list[Bars]:
+        """The context's bars that open no later than the newest bar, which is over."""
+        if not self._context:
+            return []
+        over = max(newest_ns + self._bar_ns, self._quoted_ns())
+        windows = (w.reaching(self._broker, oldest_ns, over) for w in self._context)
+        return [bars.between(None, newest_ns + 1) for bars in windows]
+
     def _known_ns(self) -> int | None:
         """With several symbols the newest quote of any: it closes the bars of those that rest."""
-        if len(self._instruments) == 1:
-            return None
+        return None if len(self._instruments) == 1 else self._quoted_ns()
+
+    def _quoted_ns(self) -> int:
         now = self._clock()
         return max(self._broker.tick_time_ns(one, now) for one in self._instruments)
 

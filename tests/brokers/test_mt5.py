@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ def approved(action):
     return issue(action, "", lambda: "")
 
 
+COLUMNS = ("open", "high", "low", "close", "tick_volume", "spread")
 REQUEST_MODE, INSTANT, MARKET, EXCHANGE = range(4)
 
 
@@ -59,6 +61,27 @@ def test_a_bar_at_a_skipped_hour_betrays_a_wrong_clock(make, adapter_for):
     with pytest.raises(DataError, match="skipped; correct the symbol's clock"):
         MT5Adapter(terminal, [wrong]).closed_bars(wrong, Timeframe.H1, 5)
     assert adapter.closed_bars(instrument, Timeframe.H1, 5).time.size == 1
+
+
+@pytest.mark.parametrize(
+    ("timeframe", "opens", "over"),
+    [
+        ("D1", "2024-10-27T00:00", "2024-10-27T22:00"),  # 25 hours
+        ("H4", "2024-10-27T00:00", "2024-10-27T02:00"),
+        ("H1", "2024-10-27T03:00", "2024-10-27T01:00"),  # of two that the server shows
+        ("D1", "2024-03-31T00:00", "2024-03-31T21:00"),
+    ],
+)
+def test_a_bar_in_which_the_clock_changes_is_over_with_its_day(toy_spec, timeframe, opens, over):
+    """It opens on the server's clock and is over in UTC; a quote of any symbol tells."""
+    rows = np.ones(1, [("time", "i8"), *((name, "f8") for name in COLUMNS)])
+    rows["time"] = np.datetime64(opens, "s").astype(np.int64)
+    module = SimpleNamespace(copy_rates_from_pos=lambda *_: rows)
+    instrument = Instrument(toy_spec.model_copy(update={"clock": "eet"}), "TOY.x")
+    adapter, kind = MT5Adapter(module, [instrument]), Timeframe.parse(timeframe)
+    over_ns = int(np.datetime64(over, "ns").astype(np.int64))
+    for known_ns, closed in ((over_ns - 1, 0), (over_ns, 1)):
+        assert len(adapter.closed_bars(instrument, kind, 5, known_ns)) == closed
 
 
 def test_an_order_its_deal_and_its_position(make, adapter_for):

@@ -11,6 +11,7 @@ import numpy as np
 from mtquant.agents.rules import RsiReversion
 from mtquant.brokers import constants as mt5
 from mtquant.market.bars import Bars
+from mtquant.market.clock import DAY_NS, Clock
 from mtquant.market.timeframe import Timeframe
 from mtquant.risk.breaker import LEVEL_3
 from mtquant.risk.reasons import MARGIN, MAX_EXPOSURE, STOP_OUT
@@ -131,11 +132,11 @@ assert not found, found
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
 
 
-def relative(symbol: str, time: np.ndarray, seed: int) -> Bars:
+def relative(symbol: str, time: np.ndarray, seed: int, timeframe: Timeframe = Timeframe.H1) -> Bars:
     """A random walk at the given times, without volume and spread."""
     close = np.exp(np.cumsum(0.002 * np.random.default_rng(seed).standard_normal(time.size)))
     rest = np.zeros(time.size)
-    return Bars(symbol, Timeframe.H1, time, close, close, close, close, rest, rest)
+    return Bars(symbol, timeframe, time, close, close, close, close, rest, rest)
 
 
 def test_context_symbols_are_read_alike(make_world, tmp_path):
@@ -159,3 +160,19 @@ def test_context_symbols_are_read_alike(make_world, tmp_path):
     request = {"action": mt5.TRADE_ACTION_DEAL, "symbol": "EURUSD", "volume": 0.1, "type": 0}
     answer = terminal.order_send({**request, "type_filling": mt5.ORDER_FILLING_IOC})
     assert answer.retcode == mt5.TRADE_RETCODE_TRADE_DISABLED
+
+
+def test_context_is_read_alike_on_the_days_in_which_the_clock_changes(make_world, tmp_path):
+    """They last 25 and 23 hours."""
+    plain = make_world(300)
+    days = np.datetime64("2023-01-01", "ns").astype(np.int64) + np.arange(420) * DAY_NS
+    days = Clock.parse("ny+7").to_utc(days)
+    bars = [relative(name, days, n, Timeframe.D1) for n, name in enumerate(("XAUUSD", "BTCUSD"))]
+    features = ("hour", "returns", {"strength": {"against": ["BTCUSD"]}})
+    env = plain.env.model_copy(update={"features": features, "timeframe": "D1"})
+    world = type(plain)(env, bars[0], plain.agent, bars[1:])
+    world.agent.inputs = ("hour_sin", "hour_cos", "relative_strength_BTCUSD")
+    world.backtest()
+    seen, world.agent.seen = world.agent.seen, []
+    world.paper(world.terminal(), tmp_path / "journal.db")
+    assert world.agent.seen == seen and len(set(seen)) > 300
