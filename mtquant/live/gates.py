@@ -10,7 +10,8 @@ proven to be held passes most of them: doubt stops increases, not the way out.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 
@@ -20,10 +21,13 @@ from mtquant.brokers.base import (
     Broker,
     Instrument,
     MarketOrder,
+    OrderResult,
     Quote,
     StopChange,
 )
+from mtquant.brokers.constants import TRADE_RETCODE_MARKET_CLOSED
 from mtquant.config.live import LiveLimits
+from mtquant.errors import BrokerUnavailable, DataError
 from mtquant.live.decision import Guard
 from mtquant.live.desk import Desk
 from mtquant.live.exposure import Exposure
@@ -97,6 +101,8 @@ class Checker:
         oldest_tick_ns: Age of the oldest quote that an increase is sent at.
         most_age_ns: Of a decision.
         calendar: Whether a symbol's market is open now.
+        shut: By symbol its newest quote when the server said that its market is shut, and the time
+            then. In a holiday refusals would otherwise use up the day's orders of all strategies.
     """
 
     broker: Broker
@@ -110,6 +116,7 @@ class Checker:
     oldest_tick_ns: int
     most_age_ns: int
     calendar: Callable[[Instrument], bool]
+    shut: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def approve(self, asked: Asked) -> Approved | Denied:
         """Hold an order against every gate; any failure denies."""
@@ -140,6 +147,24 @@ class Checker:
         if self.writer is not None and not self.writer.held():
             return Denied("one writer", "the lock is lost")
         return issue(change, "", lambda: _killed(self.switch.read(), reduces=True))
+
+    def answered(self, intent: Intent, result: OrderResult) -> None:
+        """Hear what became of an order."""
+        if result.retcode == TRADE_RETCODE_MARKET_CLOSED:
+            now = self.clock()
+            self.shut[intent.symbol] = self._quoted_ns(intent.symbol, now), now
+
+    def is_shut(self, symbol: str) -> bool:
+        """Whether the server has said so within the hour, and has quoted nothing since."""
+        now = self.clock()
+        quoted_ns, at_ns = self.shut.get(symbol, (0, now - HOUR_NS))
+        return now - at_ns < HOUR_NS and self._quoted_ns(symbol, now) == quoted_ns
+
+    def _quoted_ns(self, symbol: str, now_ns: int) -> int:
+        """When a symbol was quoted last; now where nothing tells, so that nothing waits for it."""
+        with suppress(BrokerUnavailable, DataError):
+            return self.broker.tick_time_ns(self.instruments[symbol], now_ns)
+        return now_ns
 
     @cached_property
     def _digest(self) -> str:
@@ -196,8 +221,9 @@ def _fresh(checker: Checker, asked: Asked) -> str:
 
 
 def _calendar(checker: Checker, asked: Asked) -> str:
-    open_ = checker.calendar(checker.instruments[asked.intent.symbol])
-    return "" if open_ else "the market is closed"
+    symbol = asked.intent.symbol
+    open_ = checker.calendar(checker.instruments[symbol])
+    return "" if open_ and not checker.is_shut(symbol) else "the market is closed"
 
 
 def _limits(checker: Checker, asked: Asked) -> str:

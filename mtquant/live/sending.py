@@ -103,7 +103,9 @@ class Sender:
         approved = self.checker.approve(asked)
         if isinstance(approved, Denied):
             return _withheld(approved)
-        return self.broker.send(approved)
+        result = self.broker.send(approved)
+        self.checker.answered(asked.intent, result)
+        return result
 
     def _after(self, asked: Asked, result: OrderResult, queue: Sequence[Asked]) -> list[Asked]:
         """What is sent next: the rest, of the same symbol only where nothing is open or missing."""

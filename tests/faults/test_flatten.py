@@ -7,7 +7,7 @@ from dataclasses import replace
 import harness
 import pytest
 
-from mtquant.brokers.terminal.lasting_faults import LatePositions
+from mtquant.brokers.terminal.lasting_faults import LatePositions, Refusing
 from mtquant.brokers.terminal.order_faults import Late, Unanswered
 from mtquant.live.kill_switch import Form
 
@@ -33,6 +33,23 @@ def test_A12_a_reduction_is_not_repeated_while_positions_lag(hand, lag):
         one.bar()
         seen.append(one.held)
     assert min(seen) == 0 == seen[-1], "nothing was sold short on the way out"
+
+
+def test_E4_a_shut_market_is_tried_again_when_it_is_quoted_or_after_an_hour(hand, monkeypatch):
+    """A holiday: else refusals would use up the day's orders, and make every switch fall."""
+    one = flattening(hand, harness.Stage(), on_trigger="hard", orders_per_day=20)
+    before, quoted = one.sends, one.terminal.now_ns()
+    one.terminal.begin(Refusing(bars=3))
+    for bar in range(3):  # an hour each
+        for _ in range(6):
+            one.runner.on_bar()
+        assert one.sends == before + bar + 1
+        one.terminal.advance()
+        if bar == 1:
+            broker = type(one.runner._broker)
+            monkeypatch.setattr(broker, "tick_time_ns", lambda *_: quoted)
+    one.runner.on_bar()
+    assert one.held == 0 and one.runner.switch.read() is Form.FLATTEN
 
 
 @pytest.mark.parametrize("book", ["stage", "hedging_stage"])
