@@ -276,8 +276,6 @@ def step_batch(
     for i in range(lanes):
         if mine is None or mine[i]:
             rewards[i], statuses[i] = step(book, tape, i, actions)
-    for i in range(lanes):
-        if mine is None or mine[i]:
             account_features(book, tape, i, book.account[i]["cursor"], out, width)
             over[i] = statuses[i] != RUNNING
             finished += keep_last(i, over[i], out, final)

@@ -21,11 +21,11 @@ ALL = 10**9
 # more in the slow one.
 ORDINARY = {
     ("brief", "single_plans"): (ALL, 30),
-    ("brief", "pair_plans"): (1_500, 15),
+    ("brief", "pair_plans"): (1_450, 15),
     ("brief", "random_plans"): (400, 4),
     ("netting", "random_plans"): (120, 1),
     ("hedging", "random_plans"): (40, 1),
-    ("company", "random_plans"): (40, 1),
+    ("company", "random_plans"): (20, 1),
 }
 SLOW = {
     ("brief", "pair_plans"): (44_000, 80),
