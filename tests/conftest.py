@@ -41,11 +41,12 @@ if TYPE_CHECKING:
 os.environ["MTQUANT_FEATURE_CACHE"] = "0"
 
 # Files of half a minute and more begin first, the longest before the others, so that no core waits
-# for the last of them.
+# for the last of them; but one that compiles the account's kernels beside one that needs none, or
+# both would compile them.
 LONG = """
-    test_sigkill test_four_faces test_schedules test_finrl_agent test_many_cases test_mutants
-    test_kill test_bridge_parity test_readme test_crashes test_feed_parity test_paper_parity
-    test_portfolio_parity test_feature_parity test_detector test_reward_selects test_bridge_schema
+    test_four_faces test_detector test_sigkill test_feature_parity test_schedules test_finrl_agent
+    test_many_cases test_mutants test_kill test_bridge_parity test_readme test_crashes
+    test_feed_parity test_paper_parity test_portfolio_parity test_reward_selects test_bridge_schema
     test_without_jit test_train test_same_result test_fuzz test_hostile test_kernel_properties
 """.split()
 
