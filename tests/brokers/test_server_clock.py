@@ -36,12 +36,13 @@ def true_offset(zone: str | None, winter_hours: int, at: datetime) -> timedelta:
 
 def season_changes(zone: str) -> list[datetime]:
     """Every change from 2015 to 2035, to the hour."""
-    found, at = [], datetime(2015, 1, 1, tzinfo=UTC)
-    while at < datetime(2036, 1, 1, tzinfo=UTC):
-        later = at + timedelta(hours=1)
-        if true_offset(zone, 0, at) != true_offset(zone, 0, later):
-            found.append(later)
-        at = later
+    hour, found = timedelta(hours=1), list[datetime]()
+    for n in range((datetime(2036, 1, 1) - datetime(2015, 1, 1)).days):
+        day = datetime(2015, 1, 1, tzinfo=UTC) + n * 24 * hour
+        if true_offset(zone, 0, day) != true_offset(zone, 0, day + 24 * hour):
+            hours = [day + k * hour for k in range(25)]
+            offsets = [true_offset(zone, 0, at) for at in hours]
+            found += [hours[k] for k in range(1, 25) if offsets[k] != offsets[k - 1]]
     return found
 
 
