@@ -11,9 +11,13 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 import numpy as np
@@ -30,6 +34,23 @@ SCHEMA_VERSION = 4
 STATE, ARRAYS, POLICY = "state.json", "arrays.npz", "policy.onnx"
 MODULES, TENSORS = "parameters.pt", "tensors.pt"
 TRIED = "tried.npz"  # what selection keeps of each validation pass
+
+
+@contextmanager
+def _deferred_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait: in the middle of a file it makes libraries complain as they clean up."""
+    ours = current_thread() is main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    pressed = list[int]()
+    signal.signal(signal.SIGINT, lambda number, _: pressed.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed:
+        raise KeyboardInterrupt
 
 
 @dataclass(frozen=True)
@@ -103,7 +124,15 @@ class Checkpoint:
         """Write it; an older one is replaced only by this whole one.
 
         Rows of a replay buffer leave memory with it: the next checkpoint finds them here.
+
+        Raises:
+            KeyboardInterrupt: The user stopped it meanwhile; it is written.
         """
+        with _deferred_ctrl_c():
+            self._replace(folder)
+            _sweep(folder)
+
+    def _replace(self, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".trainer-", dir=folder.parent))
         old = folder.with_name(f"{fresh.name}-old")
@@ -118,7 +147,6 @@ class Checkpoint:
             raise
         for segment in self.snapshot.replay if self.snapshot else ():
             segment.columns = None
-        _sweep(folder)
 
     def _write(self, folder: Path, older: Path) -> None:
         snapshot = self.snapshot

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import signal
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -59,6 +62,25 @@ def test_a_resumed_run_ends_like_one_that_was_never_stopped(
     news = heard()
     same_bundle(resume(stored, listener=news), small_run.bundle)
     assert any("resumed" in text for text in news.texts)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a POSIX signal")
+def test_ctrl_c_in_the_middle_of_a_file_waits_for_it(stored, monkeypatch, small_run):
+    """It used to end the file half-way, and the library that wrote it complained to the console."""
+    savez, whole = np.savez, []
+
+    def pressed(path, *arrays, **named):
+        if not whole:
+            os.kill(os.getpid(), signal.SIGINT)
+        savez(path, *arrays, **named)
+        whole.append(path)
+
+    monkeypatch.setattr(state.np, "savez", pressed)
+    with pytest.raises(Interrupted):
+        run_training(stored)
+    assert len(whole) == 2  # the one it came in, and the one that the stop writes
+    monkeypatch.undo()
+    same_bundle(resume(stored), small_run.bundle)
 
 
 def test_it_may_be_stopped_again_and_again(stored, heard, small_run):
