@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from mtquant.jit import Record, kernel, prefetch
-from mtquant.sim.account import MOST_TICKETS, Book, Float32, Tape, round_money, symbols_of
+from mtquant.sim.account import (
+    MOST_TICKETS,
+    Book,
+    Float32,
+    Tape,
+    closing_quote,
+    round_money,
+    symbols_of,
+)
 from mtquant.sim.decisions import decide
 from mtquant.sim.facts import tally
 from mtquant.sim.fills import set_stops
@@ -106,9 +114,7 @@ def randomise_start(book: Book, tape: Tape, i: int) -> None:
         tally(book, tape, i, t)
         steps = decide(book, tape, i, s, t, 2.0 * action - 1.0) if chance < 0.5 else 0
         if steps != 0:
-            start_with(
-                book, i, s, steps, bar["close"] if steps > 0 else bar["close"] + bar["spread"]
-            )
+            start_with(book, i, s, steps, closing_quote(steps, bar, bar["close"]))
             set_stops(position, bar, bar["close"])
             position["age"] = int(age * OLDEST_START)
 
