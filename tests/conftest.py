@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,18 @@ def pytest_collection_finish() -> None:
     """Thousands of collected tests stay for good: the garbage collector need not look at them."""
     gc.collect()
     gc.freeze()
+
+
+HEARD = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")]
+
+
+@pytest.fixture(autouse=True)
+def signals_as_before() -> Iterator[None]:
+    """A command that runs in this process leaves its handlers; the next Ctrl-C needs ours."""
+    before = {number: signal.getsignal(number) for number in HEARD if number is not None}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 MakeSpec = Callable[..., SymbolSpec]
