@@ -58,10 +58,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: places.get(item.path.stem, len(LONG)))
 
 
+# Thousands of collected tests stay for good: the garbage collector need not look at them.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Thousands of collected tests stay for good: the garbage collector need not look at them."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 HEARD = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2")]
